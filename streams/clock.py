@@ -1,0 +1,46 @@
+"""Where ``now`` comes from. The loop reads it once and hands it down; nothing below reads a clock."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import time
+from pathlib import Path
+from typing import Protocol
+
+_MILLIS = struct.Struct("<q")
+
+
+class Clock(Protocol):
+    """Milliseconds since the epoch, never going backwards within one process."""
+
+    def now(self) -> int: ...
+
+
+class SystemClock:
+    """Start time plus a monotonic clock that counts suspends, so that a stepped wall clock moves nothing."""
+
+    def __init__(self) -> None:
+        self._offset = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    def now(self) -> int:
+        return (time.clock_gettime_ns(time.CLOCK_BOOTTIME) + self._offset) // 1_000_000
+
+
+class FileClock:
+    """A clock that another process drives: eight bytes in a shared file, little-endian milliseconds."""
+
+    def __init__(self, path: Path, *, start: int | None = None) -> None:
+        if start is not None:
+            path.write_bytes(_MILLIS.pack(start))
+        with path.open("r+b") as file:
+            self._map = mmap.mmap(file.fileno(), _MILLIS.size)
+
+    def now(self) -> int:
+        return int(_MILLIS.unpack(self._map[:])[0])
+
+    def set(self, millis: int) -> None:
+        """Moves the clock forward; backwards is refused."""
+        if millis < self.now():
+            raise ValueError(f"a clock does not go back: {millis} is before {self.now()}")
+        self._map[:] = _MILLIS.pack(millis)

@@ -1,0 +1,44 @@
+"""What the stages need of the world, as protocols. ``streams.state`` has the two stores; one conformance
+suite (``tests/streams/state/test_kv_conformance.py``) judges both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+Write = tuple[str, bytes, bytes | None]
+"""(family, key, value); value None deletes the key."""
+
+
+class KeyValue(Protocol):
+    """One partition's ordered key-value store with named families, written in atomic batches.
+
+    Keys are compared as unsigned bytes. Nothing here awaits; a call may take some milliseconds of disk.
+    """
+
+    def get(self, family: str, key: bytes) -> bytes | None:
+        """The value, or None."""
+
+    def get_many(self, family: str, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The values in the order of ``keys``, None where there is none."""
+
+    def scan(self, family: str, low: bytes, high: bytes | None, limit: int) -> list[tuple[bytes, bytes]]:
+        """At most ``limit`` rows with ``low <= key < high`` (``high`` None: to the end), in key order."""
+
+    def write(self, writes: Sequence[Write]) -> None:
+        """All or none, in order: of two writes to one key the later holds."""
+
+    def delete_range(self, family: str, low: bytes, high: bytes) -> None:
+        """Removes ``low <= key < high``."""
+
+    def flush(self) -> None:
+        """Everything written so far survives a crash of the machine once this returns."""
+
+    def close(self) -> None:
+        """Releases files and locks; the store can't be used afterwards. Calling it twice is allowed."""
+
+
+def prefix_end(prefix: bytes) -> bytes | None:
+    """The smallest key greater than every key that begins with ``prefix``; None when there is none."""
+    trimmed = prefix.rstrip(b"\xff")
+    return trimmed[:-1] + bytes([trimmed[-1] + 1]) if trimmed else None
