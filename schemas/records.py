@@ -65,7 +65,7 @@ class Channel(StrEnum):
 # --- changes of entities (topics orders, leads, appointments) ---------------------------------
 
 
-class Facts(Record, kw_only=True):
+class Facts(Record, frozen=True, kw_only=True):
     """What rules look at. Small, and first in the record, so that matching decodes nothing else."""
 
     status_id: str
@@ -74,7 +74,7 @@ class Facts(Record, kw_only=True):
     scheduled_at: int | None = None
 
 
-class Details(Record, kw_only=True):
+class Details(Record, frozen=True, kw_only=True):
     """What only a template needs."""
 
     number: str = ""
@@ -86,7 +86,7 @@ class Details(Record, kw_only=True):
     attributes: dict[str, str] = {}
 
 
-class Change(Record, kw_only=True):
+class Change(Record, frozen=True, kw_only=True):
     """One change of an order, a lead or an appointment. Keyed by ``company/entity_id``."""
 
     company: str
@@ -103,7 +103,7 @@ class Change(Record, kw_only=True):
 # --- customers -------------------------------------------------------------------------------
 
 
-class Customer(Record, kw_only=True):
+class Customer(Record, frozen=True, kw_only=True):
     """A customer and what they agreed to (topic customer-consents). Keyed by ``company/customer_id``."""
 
     company: str
@@ -120,7 +120,7 @@ class Customer(Record, kw_only=True):
 # --- reference data: compacted topics, keyed by ``company/id`` ---------------------------------
 
 
-class Interval(Record, kw_only=True):
+class Interval(Record, frozen=True, kw_only=True):
     """Opening hours within one week day, minutes after local midnight; ``closes <= opens`` runs over
     midnight into the next day (``closes == opens`` is 24 hours)."""
 
@@ -128,7 +128,7 @@ class Interval(Record, kw_only=True):
     closes: int
 
 
-class Hours(Record, kw_only=True):
+class Hours(Record, frozen=True, kw_only=True):
     """Working hours: seven lists, Monday first, and the local dates (ISO 8601) that are closed. An
     interval over midnight belongs to the day on which it opens, so a closed date closes it whole."""
 
@@ -136,7 +136,7 @@ class Hours(Record, kw_only=True):
     closed_dates: tuple[str, ...] = ()
 
 
-class Rule(Record, kw_only=True):
+class Rule(Record, frozen=True, kw_only=True):
     id: str
     company: str
     name: str = ""
@@ -163,13 +163,13 @@ class Rule(Record, kw_only=True):
     changed_by: str = ""
 
 
-class TemplateText(Record, kw_only=True):
+class TemplateText(Record, frozen=True, kw_only=True):
     sms: str = ""
     subject: str = ""
     body: str = ""
 
 
-class Template(Record, kw_only=True):
+class Template(Record, frozen=True, kw_only=True):
     id: str
     company: str
     name: str = ""
@@ -178,7 +178,7 @@ class Template(Record, kw_only=True):
     version: int
 
 
-class Status(Record, kw_only=True):
+class Status(Record, frozen=True, kw_only=True):
     id: str
     company: str
     entity: EntityKind
@@ -187,7 +187,7 @@ class Status(Record, kw_only=True):
     version: int
 
 
-class Location(Record, kw_only=True):
+class Location(Record, frozen=True, kw_only=True):
     id: str
     company: str
     name: str
@@ -199,7 +199,7 @@ class Location(Record, kw_only=True):
     version: int
 
 
-class Company(Record, kw_only=True):
+class Company(Record, frozen=True, kw_only=True):
     id: str
     name: str
     language: str
@@ -222,7 +222,7 @@ class Company(Record, kw_only=True):
     version: int
 
 
-class Mailbox(Record, kw_only=True):
+class Mailbox(Record, frozen=True, kw_only=True):
     id: str
     company: str
     address: str
@@ -234,7 +234,7 @@ class Mailbox(Record, kw_only=True):
     version: int
 
 
-class Suppression(Record, kw_only=True):
+class Suppression(Record, frozen=True, kw_only=True):
     """An address that must not be written to. Keyed by ``company/channel/address``."""
 
     company: str
@@ -265,7 +265,7 @@ class ClearScope(StrEnum):
     """Everything pending: deleted, or the customer changed."""
 
 
-class Timer(Record, kw_only=True):
+class Timer(Record, frozen=True, kw_only=True):
     """A command to the sender agent that owns the customer's partition."""
 
     op: TimerOp
@@ -325,7 +325,7 @@ FINAL_STATES = frozenset(
 )
 
 
-class Delivery(Record, kw_only=True):
+class Delivery(Record, frozen=True, kw_only=True):
     """One transition of one delivery. ``(delivery_id, transition)`` is unique: readers drop repeats."""
 
     delivery_id: str
@@ -361,7 +361,7 @@ class Delivery(Record, kw_only=True):
     note: str = ""
 
 
-class DeadLetter(Record, kw_only=True):
+class DeadLetter(Record, frozen=True, kw_only=True):
     """A record that could not be worked on, with why. Keyed like the original."""
 
     topic: str

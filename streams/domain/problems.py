@@ -1,0 +1,16 @@
+"""What is wrong with something that a person wrote: named by field, with what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """``field`` is the path of the value as the person wrote it (``rules[2].status``, ``texts.en.sms``)."""
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}"
