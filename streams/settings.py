@@ -1,0 +1,208 @@
+"""One settings object, read once at start from the environment (``CARILLON_...``) and ``--set`` options.
+
+Every field is a line of ``docs/settings.md`` and of ``carillon worker --help``; a test holds the three
+together. Secrets are never given in clear: they name where the secret is (``env:NAME`` or ``file:PATH``).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+PREFIX = "CARILLON_"
+
+
+class SettingsError(ValueError):
+    """Some settings are wrong. ``problems`` has a line for each, with its name and what is expected."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class Secret:
+    """A value that no repr, log line or error shows."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __repr__(self) -> str:
+        return "Secret(***)" if self._value else "Secret()"
+
+    __str__ = __repr__
+
+
+def _at(default: Any, help_text: str, *, choices: tuple[str, ...] = (), low: int | None = None) -> Any:
+    return field(default=default, metadata={"help": help_text, "choices": choices, "low": low})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a process of Carillon is told. Durations are in milliseconds unless the name says otherwise."""
+
+    # Kafka
+    broker: str = _at("127.0.0.1:9092", "Bootstrap servers, host:port[,host:port...].")
+    group: str = _at("carillon", "Consumer group of the workers.")
+    instance_id: str = _at("", "Stable name of this worker (static membership); empty: a dynamic member.")
+    session_timeout: int = _at(
+        20_000, "Time without a heartbeat after which the group gives partitions away.", low=1000
+    )
+    security_protocol: str = _at(
+        "PLAINTEXT",
+        "How to talk to the brokers.",
+        choices=("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
+    )
+    ssl_ca: str = _at("", "File with the certificate authorities of the brokers; empty: the system's.")
+    ssl_cert: str = _at("", "File with the client's certificate, if the brokers ask for one.")
+    ssl_key: str = _at("", "File with the client's key.")
+    sasl_mechanism: str = _at("", "How to log in.", choices=("", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"))
+    sasl_user: str = _at("", "User name at the brokers.")
+    sasl_password: Secret = _at(Secret(""), "Where the password is: env:NAME or file:PATH.")
+    partitions: int = _at(8, "Partitions of the internal topics (fixed when they are created).", low=1)
+    replication: int = _at(1, "Copies of each partition when topics are created.", low=1)
+    topic_prefix: str = _at("", "Put before the name of every topic.")
+    order_format: str = _at("auto", "Form of the records on orders.", choices=("auto", "debezium"))
+    lead_format: str = _at("auto", "Form of the records on leads.", choices=("auto", "debezium"))
+    appointment_format: str = _at(
+        "auto", "Form of the records on appointments.", choices=("auto", "debezium")
+    )
+
+    # Schema registry
+    registry: str = _at("embedded", "URL of the schema registry, or embedded (fixed ids, one program only).")
+    registry_user: str = _at("", "User name at the registry.")
+    registry_password: Secret = _at(Secret(""), "Where the password is: env:NAME or file:PATH.")
+    registry_ca: str = _at("", "File with the certificate authorities of the registry.")
+
+    # State and time
+    data: Path = _at(Path(".carillon"), "Folder for the partitions' stores. A cache: it can be lost.")
+    clock: str = _at("system", "system, or file:PATH for a clock that another process drives.")
+
+    # Sending
+    sms_account: str = _at("", "Account SID at the SMS provider; empty: no SMS is sent by this worker.")
+    sms_token: Secret = _at(Secret(""), "Where the provider's token is: env:NAME or file:PATH.")
+    sms_api: str = _at("", "Base URL of the provider's API; empty: the provider's own.")
+    sms_timeout: int = _at(15_000, "Time after which an SMS without an answer is unknown.", low=100)
+    sms_in_flight: int = _at(64, "SMS under way at once.", low=1)
+    smtp_host: str = _at("", "Mail relay; empty: no e-mail is sent by this worker.")
+    smtp_port: int = _at(587, "Its port.", low=1)
+    smtp_tls: str = _at("starttls", "Encryption to the relay.", choices=("starttls", "tls", "none"))
+    smtp_user: str = _at("", "User name at the relay.")
+    smtp_password: Secret = _at(Secret(""), "Where the password is: env:NAME or file:PATH.")
+    smtp_ca: str = _at("", "File with the certificate authorities of the relay.")
+    smtp_timeout: int = _at(30_000, "Time after which a step of the dialogue has failed.", low=100)
+    smtp_connections: int = _at(8, "Connections to the relay, each used by one message at a time.", low=1)
+    email_domain: str = _at("carillon.invalid", "Domain of the Message-IDs.")
+    consent_wait: int = _at(60_000, "How long a message waits for a customer nothing is known of.", low=0)
+    hash_key: Secret = _at(
+        Secret("carillon"), "Key of the address hashes in the delivery log: env: or file:."
+    )
+
+    # Operation
+    web_host: str = _at("127.0.0.1", "Address of /metrics, /health and /status.")
+    web_port: int = _at(6066, "Its port; 0: a free one.", low=0)
+    log_level: str = _at("INFO", "Least severe lines to log.", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+
+
+def environment_name(setting: str) -> str:
+    """The environment variable of a setting: ``smtp_host`` is read from ``CARILLON_SMTP_HOST``."""
+    return PREFIX + setting.upper()
+
+
+def read_settings(environ: Mapping[str, str], overrides: Mapping[str, str] | None = None) -> Settings:
+    """Reads the settings from ``environ``; ``overrides`` (names without prefix) win.
+
+    Raises SettingsError with one line for each wrong or unknown setting.
+    """
+    known = {item.name: item for item in fields(Settings)}
+    given = {
+        name.removeprefix(PREFIX).lower(): (name, text)
+        for name, text in environ.items()
+        if name.startswith(PREFIX)
+    } | {name: (name, text) for name, text in (overrides or {}).items()}
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    for name, (shown, text) in sorted(given.items()):
+        if name not in known:
+            problems.append(f"{shown}: there is no such setting ({_nearest(name, list(known))})")
+            continue
+        try:
+            values[name] = _parse(known[name], text, environ)
+        except ValueError as error:
+            problems.append(f"{shown}: {error}")
+    if problems:
+        raise SettingsError(problems)
+    settings = Settings(**values)
+    problems = _contradictions(settings)
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _parse(item: Field[Any], text: str, environ: Mapping[str, str]) -> Any:
+    if item.type == "int":
+        try:
+            number = int(text)
+        except ValueError:
+            raise ValueError(f"expected a whole number, got {text!r}") from None
+        low = item.metadata["low"]
+        if low is not None and number < low:
+            raise ValueError(f"expected at least {low}, got {number}")
+        return number
+    if item.type == "Path":
+        return Path(text)
+    if item.type == "Secret":
+        return _secret(text, environ)
+    choices = item.metadata["choices"]
+    if choices and text not in choices:
+        raise ValueError(f"expected one of {', '.join(c or 'nothing' for c in choices)}, got {text!r}")
+    return text
+
+
+def _secret(text: str, environ: Mapping[str, str]) -> Secret:
+    scheme, _, rest = text.partition(":")
+    if scheme == "env" and rest:
+        if rest not in environ:
+            raise ValueError(f"the environment variable {rest} that it names is not set")
+        return Secret(environ[rest])
+    if scheme == "file" and rest:
+        try:
+            return Secret(Path(rest).read_text().strip())
+        except OSError as error:
+            raise ValueError(f"the file that it names can't be read: {error.strerror}") from None
+    raise ValueError("expected env:NAME or file:PATH, not the secret itself")
+
+
+def _contradictions(settings: Settings) -> list[str]:
+    problems = []
+    if settings.security_protocol.startswith("SASL") and not (settings.sasl_mechanism and settings.sasl_user):
+        problems.append("sasl_mechanism, sasl_user: both are needed with " + settings.security_protocol)
+    if settings.sms_account and not settings.sms_token:
+        problems.append("sms_token: needed with sms_account")
+    if not (settings.clock == "system" or settings.clock.startswith("file:")):
+        problems.append(f"clock: expected system or file:PATH, got {settings.clock!r}")
+    if settings.registry != "embedded" and not settings.registry.startswith(("http://", "https://")):
+        problems.append(f"registry: expected embedded or an http(s) URL, got {settings.registry!r}")
+    return problems
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    import difflib  # noqa: PLC0415 - only when something is already wrong
+
+    close = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {environment_name(close[0])}?" if close else "carillon worker --help lists them"
+
+
+def from_process(overrides: Mapping[str, str] | None = None) -> Settings:
+    """The settings of this process."""
+    return read_settings(os.environ, overrides)
