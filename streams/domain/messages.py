@@ -1,4 +1,4 @@
-"""What goes to a provider and what may come back: the vocabulary between the delivery stage and the senders."""
+"""What goes to a provider and what may come back: the words between delivery stage and senders."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Reason(StrEnum):
     OUT_OF_RANGE = "out_of_range", "The scheduled time is outside the years 1970 to 9998."
 
     # if still
-    STATUS_CHANGED = "status_changed", "The status has changed again, and the rule asks for it to be the same."
+    STATUS_CHANGED = "status_changed", "The status has changed again; the rule asks for it to be the same."
     NEWER_HELD = "newer_held", "A newer message of the same rule for the same entity takes its place."
     ENTITY_CLOSED = "entity_closed", "The entity was closed."
     ENTITY_CANCELLED = "entity_cancelled", "The entity was cancelled."
@@ -81,8 +81,8 @@ class Reason(StrEnum):
     NO_ANSWER = "no_answer", "The provider did not say whether it accepted the message."
     INHERITED = "inherited", "The worker stopped while the message was being sent."
     FOUND = "found", "Asked afterwards, the provider had accepted the message."
-    NOT_RESENT = "not_resent", "It could not be learned whether the message went out, so it was not sent again."
-    RESENT = "resent", "It could not be learned whether the e-mail went out; it was sent again with the same id."
+    NOT_RESENT = "not_resent", "Nobody could say whether the message went out; it was not sent again."
+    RESENT = "resent", "Nobody could say whether the e-mail went out; it was sent again with the same id."
     GAVE_UP = "gave_up", "Every attempt was refused until the message was of no more use."
 
     # input (dead letters)
