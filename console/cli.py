@@ -1,0 +1,82 @@
+"""The command ``carillon``: a table of subcommands, each in a module of its own, imported when it is called.
+
+A subcommand is one line of ``COMMANDS``: its name, where its click command is, and the sentence that
+``carillon --help`` shows (kept here so that the help imports nothing).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import NamedTuple
+
+import click
+
+from streams.settings import SettingsError
+
+
+class Entry(NamedTuple):
+    target: str
+    """``module:function`` of a click command."""
+    sentence: str
+
+
+COMMANDS: dict[str, Entry] = {
+    "demo": Entry("console.demo.command:demo", "Watch a simulated repair shop and what its customers get."),
+}
+
+EXAMPLES = """\b
+Examples:
+  carillon demo                       a story of five weeks, told in about a minute
+  carillon demo --scene held          one scene of it
+  carillon COMMAND --help             what a command does, with its own examples
+
+\b
+Settings come from the environment (CARILLON_BROKER, CARILLON_DATA, ...).
+"""
+
+
+class LazyGroup(click.Group):
+    """Knows its subcommands from the table alone; a wrong setting is shown as one line, not a traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module, _, function = entry.target.partition(":")
+        command = getattr(import_module(module), function)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{entry.target} is not a click command")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"there is no command {args[0]!r}; there are: {', '.join(COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.sentence) for name, entry in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except SettingsError as error:
+            lines = "\n".join(f"  {problem}" for problem in error.problems)
+            raise click.ClickException(f"the settings are wrong:\n{lines}") from None
+
+
+@click.group(cls=LazyGroup, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="carillon", message="carillon %(version)s")
+def main() -> None:
+    """Carillon sends a service business's customers the right SMS or e-mail at the right moment.
+
+    Changes of orders, leads and appointments come in over Kafka; rules, consent and opening hours decide
+    what goes out, and the delivery log says what did, what did not, and why.
+
+    New here? Run "carillon demo".
+    """

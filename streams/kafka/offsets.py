@@ -1,0 +1,72 @@
+"""Where the partitions of some topics end: for drain checks, catch-up and lag.
+
+No consumer group is involved. Uses Kafka's ListOffsets request by librdkafka's admin client, one round
+trip for all partitions of a broker; the client lives as long as the object, so that a repeated call costs
+well under a millisecond on a local broker.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+
+from confluent_kafka import TopicPartition, admin
+
+Ends = dict[str, dict[int, int]]
+"""topic -> partition -> the offset that the next record will get. A topic that does not exist is absent."""
+
+# Documented, but neither exported nor annotated by the library.
+_LATEST = admin.OffsetSpec.latest()  # type: ignore[attr-defined]
+
+SILENT = logging.getLogger("carillon.librdkafka")
+SILENT.addHandler(logging.NullHandler())
+SILENT.propagate = False
+
+
+def client_config(bootstrap: str, security: Mapping[str, str]) -> dict[str, str | int | float | bool]:
+    """Librdkafka's settings for a client that only looks: ``security`` holds its ``security.protocol``,
+    ``ssl.*`` and ``sasl.*`` properties."""
+    return {"bootstrap.servers": bootstrap, **security}
+
+
+class Offsets:
+    """A connection that answers one question. Blocking; not for use within an event loop."""
+
+    def __init__(self, bootstrap: str, security: Mapping[str, str], *, timeout: float = 10.0) -> None:
+        # The logger goes beside the configuration: librdkafka's own lines ("Disconnected", ...) would
+        # otherwise be written to this process's stderr.
+        self._admin = admin.AdminClient(client_config(bootstrap, security), logger=SILENT)
+        self._timeout = timeout
+        self._partitions: dict[str, list[TopicPartition]] = {}
+
+    def ends(self, topics: Iterable[str]) -> Ends:
+        """The ends of all partitions of ``topics``. Raises KafkaException if the brokers don't answer."""
+        wanted = list(topics)
+        self._learn([topic for topic in wanted if topic not in self._partitions])
+        asked = [item for topic in wanted for item in self._partitions.get(topic, [])]
+        if not asked:
+            return {}
+        answers = self._admin.list_offsets(dict.fromkeys(asked, _LATEST), request_timeout=self._timeout)
+        found: Ends = {}
+        for item, answer in answers.items():
+            found.setdefault(item.topic, {})[item.partition] = answer.result(self._timeout).offset
+        return found
+
+    def _learn(self, topics: list[str]) -> None:
+        """A topic that was seen is not asked about again: partition counts don't change under us.
+
+        All topics are listed because asking for one by its name may create it.
+        """
+        if not topics:
+            return
+        listed = self._admin.list_topics(timeout=self._timeout).topics
+        for topic in topics:
+            if topic in listed and listed[topic].partitions:
+                self._partitions[topic] = [
+                    TopicPartition(topic, number) for number in listed[topic].partitions
+                ]
+
+
+def end_offsets(bootstrap: str, security: Mapping[str, str], topics: Iterable[str]) -> Ends:
+    """The ends of all partitions of ``topics``, asked once. See ``Offsets`` for repeated use."""
+    return Offsets(bootstrap, security).ends(topics)

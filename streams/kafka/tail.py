@@ -1,0 +1,147 @@
+"""Reading a topic from its beginning, without a consumer group: what the demo, ``carillon feed`` and
+tests see of the delivery log.
+
+Nothing is committed and nobody is disturbed: partitions are assigned by hand. Records come in the order of
+each partition; across partitions there is no order. A reader sees repeats after a crash of a writer: drop
+them by what makes a record unique (``Deliveries`` does it for the delivery log).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+
+from schemas.records import Delivery
+from streams.kafka.offsets import SILENT, Ends, Offsets, client_config
+
+_CHUNK = 1000
+
+
+class TailError(RuntimeError):
+    """The end was not reached in time: the broker does not answer, or records stopped coming."""
+
+
+@dataclass(frozen=True, slots=True)
+class TailRecord:
+    partition: int
+    offset: int
+    timestamp: int
+    """Milliseconds; 0 where the broker says nothing."""
+    key: bytes
+    value: bytes
+    """Empty for a tombstone."""
+
+
+class Tail:
+    """One topic, every partition, from the beginning on. Blocking; not for use within an event loop."""
+
+    def __init__(self, bootstrap: str, security: Mapping[str, str], topic: str) -> None:
+        self._topic = topic
+        self._offsets = Offsets(bootstrap, security)
+        self._next: dict[int, int] = {}
+        self._consumer = Consumer(
+            client_config(bootstrap, security)
+            | {
+                # Required by the client, never used: nothing subscribes and nothing is committed.
+                "group.id": "carillon-tail",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                # librdkafka's default of 500 ms is what an empty partition keeps a fetch waiting.
+                "fetch.wait.max.ms": 20,
+            },
+            logger=SILENT,
+        )
+
+    def read_to_end(self, *, deadline: float = 30.0) -> list[TailRecord]:
+        """Everything new up to the ends of the partitions at the time of the call.
+
+        Raises TailError when that takes longer than ``deadline`` seconds.
+        """
+        ends = self._offsets.ends([self._topic])
+        self._assign(ends)
+        goal = ends.get(self._topic, {})
+        found: list[TailRecord] = []
+        until = time.monotonic() + deadline
+        while any(self._next[number] < end for number, end in goal.items()):
+            if time.monotonic() > until:
+                raise TailError(f"{self._topic}: at {self._next}, its ends are {goal}")
+            found += self._fetch(0.005)
+        return found
+
+    def follow(self, *, idle: float = 0.2) -> Iterator[TailRecord | None]:
+        """Records as they come, for ever; None after ``idle`` seconds without one."""
+        while not self._next:
+            self._assign(self._offsets.ends([self._topic]))
+            if not self._next:
+                time.sleep(idle)
+                yield None
+        while True:
+            records = self._fetch(idle)
+            yield from records
+            if not records:
+                yield None
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def _assign(self, ends: Ends) -> None:
+        if self._next or self._topic not in ends:
+            return
+        self._next = dict.fromkeys(ends[self._topic], 0)
+        self._consumer.assign([TopicPartition(self._topic, n, OFFSET_BEGINNING) for n in self._next])
+
+    def _fetch(self, timeout: float) -> list[TailRecord]:
+        found = []
+        for message in self._consumer.consume(_CHUNK, timeout):
+            error = message.error()
+            if error is not None:
+                if error.fatal():
+                    raise KafkaException(error)
+                continue  # the client reports what it is already repairing: a lost connection, a new leader
+            partition, offset = message.partition(), message.offset()
+            assert partition is not None  # a fetched record has both
+            assert offset is not None
+            self._next[partition] = offset + 1
+            stamp = message.timestamp()[1]
+            found.append(
+                TailRecord(partition, offset, max(0, stamp), _bytes(message.key()), _bytes(message.value()))
+            )
+        return found
+
+
+def _bytes(value: str | bytes | None) -> bytes:
+    return value.encode() if isinstance(value, str) else value or b""
+
+
+class Deliveries:
+    """The delivery log without repeats.
+
+    ``decode`` makes a Delivery of the bytes of a record (``schemas.codec``) and raises ValueError where
+    they are none.
+    """
+
+    def __init__(self, tail: Tail, decode: Callable[[bytes], Delivery]) -> None:
+        self._tail = tail
+        self._decode = decode
+        self._seen: set[tuple[str, int]] = set()
+        self.repeats = 0
+        """Records that said again what an earlier one had said."""
+
+    def read_to_end(self, *, deadline: float = 30.0) -> list[Delivery]:
+        """New transitions, in the order of each partition. Raises TailError as ``Tail`` does."""
+        fresh = []
+        for record in self._tail.read_to_end(deadline=deadline):
+            delivery = self._decode(record.value)
+            mark = (delivery.delivery_id, delivery.transition)
+            if mark in self._seen:
+                self.repeats += 1
+                continue
+            self._seen.add(mark)
+            fresh.append(delivery)
+        return fresh
+
+    def close(self) -> None:
+        self._tail.close()
