@@ -1,0 +1,114 @@
+"""What only the store on disk promises: reopening, crashes, and errors that say what to do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from streams.state.errors import StoreDamaged, StoreLocked, StoreUnavailable
+from streams.state.rocks import RocksStore, SharedMemory, destroy
+from tests.streams.state.writer_process import FAMILIES
+
+
+def number(data: bytes | None) -> int:
+    return int.from_bytes(data or b"", "big")
+
+
+def test_rows_are_there_after_closing_and_opening(tmp_path: Path) -> None:
+    store = RocksStore(tmp_path / "deep" / "store", FAMILIES)
+    store.write([("rows", b"a", b"1"), ("position", b"p", b"7")])
+    store.close()
+    again = RocksStore(tmp_path / "deep" / "store", FAMILIES)
+    assert again.get("rows", b"a") == b"1"
+    assert again.get("position", b"p") == b"7"
+    again.close()
+
+
+def test_a_family_can_be_added_and_a_family_left_out_is_damage(tmp_path: Path) -> None:
+    RocksStore(tmp_path / "s", ("rows",)).close()
+    RocksStore(tmp_path / "s", ("rows", "more")).close()
+    with pytest.raises(StoreDamaged, match="more"):
+        RocksStore(tmp_path / "s", ("rows",))
+
+
+@pytest.mark.parametrize("flush_every", [0, 700], ids=["flushed by RocksDB", "flushed by hand"])
+def test_a_kill_in_mid_write_tears_no_batch(tmp_path: Path, flush_every: int) -> None:
+    path = tmp_path / "store"
+    writer = subprocess.Popen(
+        [sys.executable, "-m", "tests.streams.state.writer_process", str(path), str(flush_every)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert writer.stdout is not None
+    flushed = 0
+    for line in writer.stdout:  # far enough for several flushes; then in mid-write
+        word, _, reached = line.partition(" ")
+        flushed = int(reached) if word == "flushed" else flushed
+        if int(reached) >= 9000:
+            break
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.wait()
+    store = RocksStore(path, FAMILIES)
+    position = number(store.get("position", b"position"))
+    assert position >= flushed  # what flush() promised
+    assert position > 0
+    rows = [number(key) for key, _ in store.scan("rows", b"", None, 1_000_000)]
+    due = [number(key) for key, _ in store.scan("due", b"", None, 1_000_000)]
+    store.close()
+    assert rows == list(range(1, position + 1))
+    assert due == list(range(max(1, position - 9), position + 1))
+
+
+def test_a_second_store_on_the_directory_is_refused_until_the_first_is_closed(tmp_path: Path) -> None:
+    first = RocksStore(tmp_path / "s", FAMILIES)
+    first.write([("rows", bytes([n]), b"") for n in range(9)])
+    first.scan("rows", b"", b"\x05", 2)  # a living iterator would keep the database open
+    with pytest.raises(StoreLocked):
+        RocksStore(tmp_path / "s", FAMILIES)
+    first.close()
+    RocksStore(tmp_path / "s", FAMILIES).close()
+
+
+def test_missing_corrupt_and_foreign_paths_are_damage_and_destroy_repairs_them(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with pytest.raises(StoreDamaged):
+        RocksStore(path, FAMILIES, create=False)
+    RocksStore(path, FAMILIES).close()
+    (path / "CURRENT").write_text("garbage\n")
+    with pytest.raises(StoreDamaged):
+        RocksStore(path, FAMILIES)
+    destroy(path)
+    destroy(path)
+    path.write_text("a file where the store should be")
+    with pytest.raises(StoreDamaged):
+        RocksStore(path, FAMILIES)
+    destroy(path)
+    RocksStore(path, FAMILIES).close()
+
+
+def test_a_corrupt_table_file_is_seen_on_reading(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    store = RocksStore(path, FAMILIES)
+    store.write([("rows", n.to_bytes(4, "big"), os.urandom(500)) for n in range(2000)])
+    store.close()
+    table = max(path.glob("*.sst"), key=lambda file: file.stat().st_size)
+    content = bytearray(table.read_bytes())
+    content[1000:200_000] = b"\x00" * 199_000
+    table.write_bytes(content)
+    store = RocksStore(path, FAMILIES, cache=SharedMemory())
+    with pytest.raises(StoreDamaged):
+        store.scan("rows", b"", None, 10_000)
+    with pytest.raises(StoreDamaged):
+        store.get_many("rows", [n.to_bytes(4, "big") for n in range(300)])
+    store.close()
+
+
+def test_a_disk_out_of_reach_is_not_damage(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnavailable):
+        RocksStore(tmp_path / "file" / "store", FAMILIES)
