@@ -36,8 +36,15 @@ def test_a_family_can_be_added_and_a_family_left_out_is_damage(tmp_path: Path) -
         RocksStore(tmp_path / "s", ("rows",))
 
 
-@pytest.mark.parametrize("flush_every", [0, 700], ids=["flushed by RocksDB", "flushed by hand"])
-def test_a_kill_in_mid_write_tears_no_batch(tmp_path: Path, flush_every: int) -> None:
+@pytest.mark.parametrize(
+    ("flush_every", "enough"),
+    [
+        pytest.param(0, 9000, id="flushed by RocksDB"),
+        # So often that the kill lands in a flush nearly always.
+        *(pytest.param(2, 100 + more, id=f"flushed by hand {more}") for more in range(0, 10, 2)),
+    ],
+)
+def test_a_kill_in_mid_write_tears_no_batch(tmp_path: Path, flush_every: int, enough: int) -> None:
     path = tmp_path / "store"
     writer = subprocess.Popen(
         [sys.executable, "-m", "tests.streams.state.writer_process", str(path), str(flush_every)],
@@ -49,7 +56,7 @@ def test_a_kill_in_mid_write_tears_no_batch(tmp_path: Path, flush_every: int) ->
     for line in writer.stdout:  # far enough for several flushes; then in mid-write
         word, _, reached = line.partition(" ")
         flushed = int(reached) if word == "flushed" else flushed
-        if int(reached) >= 9000:
+        if int(reached) >= enough:
             break
     os.kill(writer.pid, signal.SIGKILL)
     writer.wait()
