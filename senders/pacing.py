@@ -1,0 +1,39 @@
+"""Messages per second of one provider account, as a token bucket that is told the time."""
+
+from __future__ import annotations
+
+import math
+
+
+class Bucket:
+    """``rate`` tokens a second flow in, at most ``burst`` are kept; a new bucket is full.
+
+    Pure: the caller says what time it is. Times never have to move on; one that goes back adds nothing.
+    """
+
+    __slots__ = ("_burst", "_per_milli", "_seen", "_tokens")
+
+    def __init__(self, rate: float, burst: int = 1) -> None:
+        if not (rate > 0 and math.isfinite(rate)):
+            raise ValueError(f"a rate is a positive number of messages per second, not {rate}")
+        if burst < 1:
+            raise ValueError(f"a burst is at least one message, not {burst}")
+        self._per_milli = rate / 1000
+        self._burst = float(burst)
+        self._tokens = self._burst
+        self._seen: int | None = None
+
+    def take(self, now_ms: int) -> int:
+        """0: a token was taken, send now. Otherwise nothing was taken: milliseconds until one is there.
+
+        Taken, not reserved: a caller that gives up while it waits costs the account nothing.
+        """
+        if self._seen is None or now_ms > self._seen:
+            elapsed = 0 if self._seen is None else now_ms - self._seen
+            self._tokens = min(self._burst, self._tokens + elapsed * self._per_milli)
+            self._seen = now_ms
+        # Refills are sums of fractions: a token that is short by a rounding error is a token.
+        if self._tokens >= 1 - 1e-9:
+            self._tokens = max(0.0, self._tokens - 1)
+            return 0
+        return max(1, math.ceil((1 - self._tokens) / self._per_milli - 1e-6))

@@ -1,0 +1,274 @@
+"""SMS by Twilio: its own client library over one HTTP session of ours.
+
+The library's HTTP client is replaced because it takes no time-out that works, drops the headers of an
+error (Retry-After) and logs recipients. Nothing is retried here: creating a message is not idempotent.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+from twilio.base.exceptions import TwilioException
+from twilio.http import AsyncHttpClient
+from twilio.http.response import Response
+from twilio.rest import Client
+
+from schemas.records import Channel
+from senders.addresses import with_delivery
+from senders.details import detail_of
+from senders.outcomes import twilio_verdict
+from senders.pacing import Bucket
+from senders.secret import Secret
+from senders.settings import LONGEST_VALIDITY, TwilioSettings
+from streams.domain.messages import (
+    Accepted,
+    Inquiry,
+    Message,
+    NotFound,
+    Outcome,
+    Rejected,
+    RetryAt,
+    SmsMessage,
+    Unknown,
+)
+from streams.domain.reasons import Reason
+
+PROVIDER = "twilio"
+
+PAGE_SIZE = 1000
+"""The API's largest."""
+
+MOST_PAGES = 20
+"""20,000 messages to one person: past that the question stays open rather than load the API."""
+
+TRIAL_PREFIX = "Sent from your Twilio trial account - "
+"""What a trial account puts before every text, and shows in its list."""
+
+_NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+"""DNS, refused, TLS, no free connection: raised before a byte of the request left."""
+
+
+class Refusal(TwilioException):  # type: ignore[misc]  # the library has no types
+    """An answer that is not 2xx, with what the library's exceptions drop."""
+
+    def __init__(self, status: int, code: int | None, message: str, after: int) -> None:
+        super().__init__(f"HTTP {status}, code {code}")
+        self.status = status
+        self.code = code
+        self.message = message
+        self.after = after
+
+
+class _Http(AsyncHttpClient):  # type: ignore[misc]  # the library has no types
+    """One session for all requests, opened on first use (it belongs to the running loop)."""
+
+    def __init__(self, settings: TwilioSettings) -> None:
+        super().__init__(logger=None, is_async=True)
+        username = settings.api_key or settings.account_sid
+        self._authorization = _basic(username, settings.token)
+        self._connections = settings.connections
+        self._timeout = aiohttp.ClientTimeout(
+            # ``connect`` holds from the wait for a free connection to the end of the TLS handshake, so what
+            # is left of ``total`` after it is at least the answer's own time.
+            total=settings.connect_timeout + settings.answer_timeout,
+            connect=settings.connect_timeout,
+        )
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise RuntimeError("the sender is closed")
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._connections),
+            timeout=self._timeout,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self._session
+
+    async def request(  # noqa: PLR0917 - the library's signature
+        self,
+        method: str,
+        url: str,
+        params: Mapping[str, object] | None = None,
+        data: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+        auth: object = None,
+        timeout: float | None = None,
+        allow_redirects: bool = False,
+    ) -> Response:
+        """The signature is the library's. Raises Refusal, or what aiohttp raises."""
+        session = self._session or self._open()
+        if params:
+            url = f"{url}?{urlencode(params)}"
+        async with session.request(
+            method,
+            url,
+            data=urlencode(data).encode("ascii") if data else None,
+            headers={**(headers or {}), "Authorization": self._authorization},
+            allow_redirects=False,
+        ) as answer:
+            text = await answer.text(encoding="utf-8", errors="replace")
+            if not 200 <= answer.status < 300:
+                raise _refusal(answer.status, text, answer.headers)
+            return Response(answer.status, text, answer.headers)
+
+    async def close(self) -> None:
+        self._closed = True
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+
+class TwilioSms:
+    """A Sender. One account, one session; ``send`` may run many times at once."""
+
+    channel = Channel.SMS
+    name = PROVIDER
+
+    def __init__(self, settings: TwilioSettings) -> None:
+        self._callback = settings.status_callback
+        self.bucket = Bucket(settings.per_second, settings.burst) if settings.per_second else None
+        self._http = _Http(settings)
+        client = Client(
+            username=settings.account_sid,
+            http_client=self._http,
+            # Not empty, or the library reads the process's: TWILIO_EDGE and TWILIO_REGION would change the
+            # host that api_base names.
+            environment={"CARILLON": "settings are passed by value"},
+        )
+        client.api.base_url = settings.api_base.rstrip("/")
+        self._messages = client.api.v2010.account.messages
+
+    async def send(self, message: Message) -> Outcome:
+        if not isinstance(message, SmsMessage):
+            return Rejected(PROVIDER, Reason.REFUSED, "not an SMS")
+        try:
+            message.text.encode()
+        except UnicodeEncodeError:
+            return Rejected(PROVIDER, Reason.CONTENT, "the text is not Unicode (half of a surrogate pair)")
+        try:
+            created = await self._messages.create_async(**self._parameters(message))
+        except Refusal as refusal:
+            verdict = twilio_verdict(refusal.status, refusal.code)
+            return verdict.outcome(PROVIDER, _detail(refusal, message), refusal.after)
+        except _NOT_SENT as error:
+            return RetryAt(PROVIDER, Reason.UNREACHABLE, type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - whatever else went wrong, the request may have arrived
+            return Unknown(PROVIDER, Reason.NO_ANSWER, type(error).__name__)
+        if not created.sid:
+            return Unknown(PROVIDER, Reason.NO_ANSWER, "accepted without an id")
+        return _accepted(created)
+
+    async def inquire(self, message: Message, since: int, until: int) -> Inquiry:
+        """Asks for all messages to the recipient. Not by DateSent: a message that Twilio still queues has
+        none. Nor does the list show the delivery id, so recipient, sender, text and time must all fit."""
+        if not isinstance(message, SmsMessage):
+            return Unknown(PROVIDER, Reason.NO_ANSWER, "not an SMS")
+        found: list[Any] = []
+        try:
+            page = await self._messages.page_async(to=message.to, page_size=PAGE_SIZE)
+            for _ in range(MOST_PAGES):
+                found += (item for item in page if _fits(item, message, since, until))
+                page = await page.next_page_async()
+                if page is None:
+                    break
+            else:
+                return Unknown(PROVIDER, Reason.NO_ANSWER, "too many messages to this recipient")
+        except Refusal as refusal:
+            return Unknown(PROVIDER, Reason.NO_ANSWER, _detail(refusal, message))
+        except Exception as error:  # noqa: BLE001 - a question without an answer is no reason to stop
+            return Unknown(PROVIDER, Reason.NO_ANSWER, type(error).__name__)
+        if not found:
+            return NotFound(PROVIDER)
+        if len({item.sid for item in found}) > 1:
+            return Unknown(PROVIDER, Reason.NO_ANSWER, "several messages fit")
+        return _accepted(found[0])
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    def _parameters(self, message: SmsMessage) -> dict[str, object]:
+        parameters: dict[str, object] = {
+            "to": message.to,
+            "body": message.text,
+            "validity_period": max(1, min(message.valid_for, LONGEST_VALIDITY)),
+            "messaging_service_sid" if _is_service(message.sender) else "from_": message.sender,
+        }
+        if self._callback:
+            parameters["status_callback"] = with_delivery(
+                self._callback, message.delivery_id, message.company
+            )
+        return parameters
+
+
+def _basic(username: str, password: Secret) -> str:
+    return "Basic " + b64encode(f"{username}:{password.reveal()}".encode()).decode()
+
+
+def _is_service(sender: str) -> bool:
+    """``MG`` and 32 hexadecimal digits; an alphanumeric sender has at most 11 characters."""
+    return sender.startswith("MG") and len(sender) == 34
+
+
+def _fits(item: Any, message: SmsMessage, since: int, until: int) -> bool:
+    """Twilio's times have whole seconds, rounded down."""
+    sender = item.messaging_service_sid if _is_service(message.sender) else item.from_
+    return (
+        item.direction != "inbound"
+        and item.to == message.to
+        and sender == message.sender
+        and item.body in (message.text, TRIAL_PREFIX + message.text)
+        and item.date_created is not None
+        and since // 1000 * 1000 <= int(item.date_created.timestamp()) * 1000 <= until
+    )
+
+
+def _accepted(item: Any) -> Accepted:
+    segments = str(item.num_segments or "")
+    price = str(item.price or "")
+    return Accepted(
+        PROVIDER,
+        str(item.sid),
+        # A messaging service says 0 until it has chosen a number.
+        segments=int(segments) if segments.isdigit() and segments != "0" else None,
+        price=price.removeprefix("-"),
+        currency=str(item.price_unit or "").upper() if price else "",
+    )
+
+
+def _refusal(status: int, text: str, headers: Mapping[str, str]) -> Refusal:
+    """Reads Twilio's error bodies, the older (code, message) and RFC 9457's (code, title, detail)."""
+    code, message = None, ""
+    try:
+        body = json.loads(text)
+    except ValueError:
+        body = None
+    if isinstance(body, dict):
+        given = str(body.get("code"))
+        code = int(given) if given.isdecimal() else None
+        message = str(body.get("message") or body.get("detail") or body.get("title") or "")
+    return Refusal(status, code, message, _retry_after(headers))
+
+
+def _retry_after(headers: Mapping[str, str]) -> int:
+    """Milliseconds; RFC 9110 10.2.3: seconds, or a date, which is held against the answer's own Date."""
+    value = headers.get("Retry-After", "").strip()
+    if value.isdecimal():
+        return int(value) * 1000
+    try:
+        wait = parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("Date", ""))
+    except (ValueError, TypeError):
+        return 0
+    return max(0, int(wait.total_seconds() * 1000))
+
+
+def _detail(refusal: Refusal, message: SmsMessage) -> str:
+    said = f": {refusal.message}" if refusal.message else ""
+    return detail_of(f"{refusal}{said}", message.to, message.text)
