@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -37,14 +38,17 @@ def test_a_family_can_be_added_and_a_family_left_out_is_damage(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("flush_every", "enough"),
+    ("flush_every", "enough", "pause_ms"),
     [
-        pytest.param(0, 9000, id="flushed by RocksDB"),
-        # So often that the kill lands in a flush nearly always.
-        *(pytest.param(2, 100 + more, id=f"flushed by hand {more}") for more in range(0, 10, 2)),
+        pytest.param(0, 9000, 0.0, id="flushed by RocksDB"),
+        # Flushing after every second batch, the writer is in a flush nearly always; the pause moves the
+        # kill to different places in it.
+        *(pytest.param(2, 100, 0.4 * n, id=f"flushed by hand {n}") for n in range(8)),
     ],
 )
-def test_a_kill_in_mid_write_tears_no_batch(tmp_path: Path, flush_every: int, enough: int) -> None:
+def test_a_kill_in_mid_write_tears_no_batch(
+    tmp_path: Path, flush_every: int, enough: int, pause_ms: float
+) -> None:
     path = tmp_path / "store"
     writer = subprocess.Popen(
         [sys.executable, "-m", "tests.streams.state.writer_process", str(path), str(flush_every)],
@@ -58,6 +62,7 @@ def test_a_kill_in_mid_write_tears_no_batch(tmp_path: Path, flush_every: int, en
         flushed = int(reached) if word == "flushed" else flushed
         if int(reached) >= enough:
             break
+    time.sleep(pause_ms / 1000)
     os.kill(writer.pid, signal.SIGKILL)
     writer.wait()
     store = RocksStore(path, FAMILIES)
