@@ -74,56 +74,56 @@ def copy_to_locations(
     also when they are switched off: somebody may switch them on again. One answer for each rule and
     location, by rule, then in the order of ``locations``.
     """
-    groups: dict[tuple[object, ...], list[Rule]] = {}
-    taken: set[tuple[str, str]] = set()
-    for company in dict.fromkeys(rule.company for rule in rules):
-        for known in catalog.rules_of(company):
-            groups.setdefault(_sameness(known), []).append(known)
-            taken.add((company, known.id))
-    copies = []
-    for rule in rules:
-        group = groups.setdefault(_sameness(rule), [rule])
-        for location in dict.fromkeys(locations):
-            outcome = _copied(rule, location, group, taken, catalog, user, now)
-            if isinstance(outcome, Rule):
-                group.append(outcome)
-                taken.add((outcome.company, outcome.id))
-            copies.append(Copy(rule.id, location, outcome))
-    return copies
+    copier = _Copier(rules, catalog, user, now)
+    return [
+        Copy(rule.id, location, copier.copy(rule, location))
+        for rule in rules
+        for location in dict.fromkeys(locations)
+    ]
 
 
-def _copied(
-    rule: Rule,
-    location: str,
-    group: list[Rule],
-    taken: set[tuple[str, str]],
-    catalog: Catalog,
-    user: str | None,
-    now: int,
-) -> Outcome:
-    for other in group:
-        if other.locations is None or location in other.locations:
-            off = "" if other.enabled else ", which is switched off"
-            return [
-                Problem("locations", f"{location!r} is already covered by the equal rule {other.id!r}{off}")
-            ]
-    new = msgspec.structs.replace(
-        rule,
-        id=_free_id(rule, location, taken),
-        locations=(location,),
-        version=next_version(0, now),
-        changed_at=now,
-        changed_by=user or "",
-    )
-    return check_rule(new, catalog, user=user) or new
+class _Copier:
+    """Remembers what it has made, so that two equal rules don't both get a copy."""
 
+    def __init__(self, rules: Sequence[Rule], catalog: Catalog, user: str | None, now: int) -> None:
+        self._catalog = catalog
+        self._user = user
+        self._now = now
+        self._groups: dict[tuple[object, ...], list[Rule]] = {}
+        self._taken: set[tuple[str, str]] = set()
+        for company in dict.fromkeys(rule.company for rule in rules):
+            for known in catalog.rules_of(company):
+                self._remember(known)
 
-def _free_id(rule: Rule, location: str, taken: set[tuple[str, str]]) -> str:
-    wish = f"{rule.id}-{location}"
-    found, number = wish, 2
-    while (rule.company, found) in taken:
-        found, number = f"{wish}-{number}", number + 1
-    return found
+    def copy(self, rule: Rule, location: str) -> Outcome:
+        for other in self._groups.get(_sameness(rule), ()):
+            if other.locations is None or location in other.locations:
+                off = "" if other.enabled else ", which is switched off"
+                message = f"{location!r} is already covered by the equal rule {other.id!r}{off}"
+                return [Problem("locations", message)]
+        new = msgspec.structs.replace(
+            rule,
+            id=self._free_id(rule, location),
+            locations=(location,),
+            version=next_version(0, self._now),
+            changed_at=self._now,
+            changed_by=self._user or "",
+        )
+        problems = check_rule(new, self._catalog, user=self._user)
+        if not problems:
+            self._remember(new)
+        return problems or new
+
+    def _remember(self, rule: Rule) -> None:
+        self._groups.setdefault(_sameness(rule), []).append(rule)
+        self._taken.add((rule.company, rule.id))
+
+    def _free_id(self, rule: Rule, location: str) -> str:
+        wish = f"{rule.id}-{location}"
+        found, number = wish, 2
+        while (rule.company, found) in self._taken:
+            found, number = f"{wish}-{number}", number + 1
+        return found
 
 
 def _sameness(rule: Rule) -> tuple[object, ...]:

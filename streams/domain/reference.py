@@ -11,6 +11,7 @@ from babel import Locale, UnknownLocaleError
 from babel.numbers import is_currency
 
 from schemas.records import Company, EntityKind, Location, Mailbox, Status
+from streams.domain.addresses import normal_email
 from streams.domain.catalog import Catalog
 from streams.domain.hours import check_hours, check_intervals
 from streams.domain.problems import Problem
@@ -76,6 +77,8 @@ def check_company(company: Company, catalog: Catalog, *, field: str = "") -> lis
         *check_intervals(company.quiet_hours, at(field, "quiet_hours")),
         *check_text(company.email_sender_name, at(field, "email_sender_name")),
     ]
+    if company.email_sender_address:
+        problems += _check_email(company.email_sender_address, at(field, "email_sender_address"))
     if not is_currency(company.currency):
         problems.append(
             Problem(
@@ -86,8 +89,8 @@ def check_company(company: Company, catalog: Catalog, *, field: str = "") -> lis
         problems.append(
             Problem(
                 at(field, "sms_sender"),
-                f"{company.sms_sender[:60]!r} can't send: use a number such as +48221234567, a name of at most "
-                "11 letters, digits and spaces, or the id of a messaging service (MG...)",
+                f"{company.sms_sender[:60]!r} can't send: use a number such as +48221234567, a name of at "
+                "most 11 letters, digits and spaces, or the id of a messaging service (MG...)",
             )
         )
     for name, value in (
@@ -140,6 +143,7 @@ def check_mailbox(mailbox: Mailbox, catalog: Catalog, *, field: str = "") -> lis
     problems = [
         *check_id(mailbox.id, at(field, "id")),
         *check_owner(mailbox.company, catalog, field),
+        *_check_email(mailbox.address, at(field, "address")),
     ]
     if mailbox.provider != "gmail":
         problems.append(
@@ -172,6 +176,12 @@ def check_owner(company: str, catalog: Catalog, field: str) -> list[Problem]:
 def _check_zone(name: str, field: str) -> list[Problem]:
     problem = zone_problem(name)
     return [] if problem is None else [Problem(field, problem)]
+
+
+def _check_email(address: str, field: str) -> list[Problem]:
+    if normal_email(address) is None or address != address.strip():
+        return [Problem(field, f"{address[:60]!r} is not an e-mail address such as hello@example.com")]
+    return []
 
 
 def _is_sms_sender(text: str) -> bool:
