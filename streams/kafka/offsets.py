@@ -16,7 +16,7 @@ Ends = dict[str, dict[int, int]]
 """topic -> partition -> the offset that the next record will get. A topic that does not exist is absent."""
 
 # Documented, but neither exported nor annotated by the library.
-_LATEST = admin.OffsetSpec.latest()  # type: ignore[attr-defined]
+_LATEST = admin.OffsetSpec.latest()  # type: ignore[attr-defined, no-untyped-call]
 
 SILENT = logging.getLogger("carillon.librdkafka")
 SILENT.addHandler(logging.NullHandler())
