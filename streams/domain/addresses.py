@@ -1,0 +1,62 @@
+"""Addresses in their one normal form, by which they are compared, suppressed and sent to."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+import phonenumbers
+
+_LONGEST_PHONE = 60
+"""Characters; what people write around fifteen digits fits, and nothing longer is worth parsing."""
+
+# RFC 5321 section 4.1.2 Dot-string (quoted local parts are not taken), RFC 6531: any letter beyond ASCII.
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+"
+_EMAIL = re.compile(rf"({_ATOM}(?:\.{_ATOM})*)@([^@]+)")
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST = re.compile(rf"(?:{_LABEL}\.)+(?:[a-z]{{2,63}}|xn--[a-z0-9-]{{1,59}})")
+
+
+@lru_cache(maxsize=65_536)
+def normal_phone(raw: str, region: str | None) -> str | None:
+    """``raw`` as E.164 (``+48600100123``), or None when it can't be a phone number.
+
+    ``region`` (ISO 3166, ``PL``) is where a number without a country code is at home. A number of a
+    possible length is taken although its range is not known to be in use: numbering plans change
+    faster than libraries, and the provider says so if it does not exist.
+    """
+    if len(raw) > _LONGEST_PHONE:
+        return None
+    try:
+        number = phonenumbers.parse(raw, region)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_possible_number(number):
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def normal_email(raw: str) -> str | None:
+    """``raw`` as one address with the host name in lower-case ASCII, or None when it is not one.
+
+    Refused: everything that could end or add to a header or an SMTP command (control characters,
+    spaces, commas, angle brackets, quotes), more than one ``@``, local parts over 64 octets,
+    addresses over 254 octets (RFC 5321 section 4.5.3.1), host names without a dot. Local parts may be
+    international (RFC 6531) and keep their case.
+    """
+    if len(raw) > 254:
+        return None
+    match = _EMAIL.fullmatch(unicodedata.normalize("NFC", raw.strip(" ")))
+    if match is None:
+        return None
+    local = match[1]
+    if not local.isprintable() or " " in local or len(local.encode()) > 64:
+        return None
+    try:
+        host = match[2].encode("idna").decode("ascii").lower()
+    except UnicodeError:
+        return None
+    if not _HOST.fullmatch(host) or len(local.encode()) + 1 + len(host) > 254:
+        return None
+    return f"{local}@{host}"
