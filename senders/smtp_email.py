@@ -145,7 +145,7 @@ class _Transaction:
         return self.phase is Phase.MAIL
 
     async def run(self, mime: Mime, envelope_from: str) -> None:
-        """Returns once the server has accepted. Raises _RefusedError, _UnsupportedError, or what aiosmtplib raises."""
+        """Returns once the server has accepted. Raises the two errors above, or what aiosmtplib raises."""
         options: tuple[bytes, ...] = ()
         if mime.needs_utf8:
             if not self._client.supports_extension("smtputf8"):
