@@ -85,7 +85,7 @@ class Catalog:
                 return _put(self._mailboxes.setdefault(record.company, {}), record.id, record)
             case Company():
                 return _put(self._companies, record.id, record)
-            case Suppression():
+            case _:
                 return self._apply_suppression(record)
 
     def remove(self, record_type: ReferenceType, company: str, id: str) -> bool:

@@ -92,7 +92,7 @@ class KindIndex:
                 return self.changed_to.setdefault(rule.status_id, Cell())
             case Trigger.TIME_CHANGED:
                 return self.time_changed
-            case Trigger.BEFORE_TIME:
+            case _:
                 return self.before_time
 
 

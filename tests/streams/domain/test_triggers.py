@@ -234,6 +234,20 @@ def test_locations() -> None:
     assert fired(catalog, ORDER, None, changed(location_id="elsewhere")) == ["all"]
 
 
+def test_a_rule_that_leaves_a_location_leaves_the_others_there() -> None:
+    catalog = with_rules(*(notification(id=id, locations=("north", "south")) for id in "abc"))
+    north, south = changed(location_id="north"), changed(location_id="south")
+    assert fired(catalog, ORDER, None, north) == ["a", "b", "c"]
+    catalog.apply(notification(id="b", locations=("south",), version=2))
+    catalog.remove(Rule, SHOP, "c")
+    assert fired(catalog, ORDER, None, north) == ["a"]
+    assert fired(catalog, ORDER, None, south) == ["a", "b"]
+    catalog.apply(notification(id="all"))
+    assert fired(catalog, ORDER, None, south) == ["a", "all", "b"]
+    catalog.remove(Rule, SHOP, "all")
+    assert fired(catalog, ORDER, None, south) == ["a", "b"]
+
+
 def test_leads_ignore_locations() -> None:
     catalog = with_rules(notification(Trigger.CREATED, LEAD, locations=("north",)))
     for place in ("", "north", "south"):
