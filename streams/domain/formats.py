@@ -51,7 +51,8 @@ class Formats:
 
     def time(self, millis: int) -> str:
         """``14:00``, ``2:00 PM``: the CLDR's short format."""
-        return _time(self.local(millis).time().replace(second=0), self.language)
+        local = self.local(millis)
+        return _time(dt.time(local.hour, local.minute), self.language)
 
     def moment(self, millis: int) -> str:
         """Date and time, joined as the language joins them."""
@@ -84,7 +85,7 @@ def _date(day: dt.date, language: str, width: str) -> str:
         return _day_pattern(language).apply(day, locale)
     if width not in WIDTHS:
         raise ValueError(f"{width!r} is not one of {', '.join(WIDTHS)}")
-    return format_date(day, width, locale=locale)  # type: ignore[arg-type]  # one of WIDTHS, as a Literal
+    return format_date(day, width, locale=locale)
 
 
 @lru_cache(maxsize=256)

@@ -15,7 +15,9 @@ _DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Z
 _BULLET = "•••"
 
 
-def delivery_id(company: str, rule_id: str, kind: str, entity_id: str, anchor: str, customer_id: str) -> str:
+def delivery_id(  # noqa: PLR0917  # six fields of one identity, in the order of the contract
+    company: str, rule_id: str, kind: str, entity_id: str, anchor: str, customer_id: str
+) -> str:
     """32 hexadecimal digits that name one message to one customer.
 
     Each field is prefixed with its length, so that no two different six-tuples are hashed from the
@@ -66,7 +68,8 @@ def suppression_key(company: str, channel: str, address: str) -> bytes:
 def split_key(key: bytes) -> tuple[str, ...]:
     """The parts that a key was made of."""
     return tuple(
-        part.replace("%2F", "/").replace("%25", "%") for part in key.decode("utf-8", "surrogatepass").split("/")
+        part.replace("%2F", "/").replace("%25", "%")
+        for part in key.decode("utf-8", "surrogatepass").split("/")
     )
 
 

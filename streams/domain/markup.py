@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from html import escape, unescape
 
-ALLOWED = frozenset(
-    "a b blockquote br div em h1 h2 h3 hr i img li ol p s span strong table tbody td th thead tr u ul".split()
-)
+_INLINE = ("a", "b", "em", "i", "img", "s", "span", "strong", "u")
+_BLOCKS = ("blockquote", "br", "div", "h1", "h2", "h3", "hr", "li", "ol", "p", "ul")
+_TABLES = ("table", "tbody", "td", "th", "thead", "tr")
+ALLOWED = frozenset((*_INLINE, *_BLOCKS, *_TABLES))
 _ATTRIBUTES = {"a": ("href", "title"), "img": ("src", "alt", "width", "height")}
 _VOID = frozenset(("br", "hr", "img"))
 _LINES = frozenset(("blockquote", "div", "h1", "h2", "h3", "hr", "ol", "p", "table", "ul"))
@@ -31,7 +32,7 @@ def is_html(source: str) -> bool:
 
 
 def paragraphs(text: str) -> str:
-    """Plain text (already escaped, or light HTML) as HTML: blank lines part paragraphs, line ends are kept."""
+    """Escaped text or light HTML as HTML: blank lines part paragraphs, line ends are kept."""
     blocks = (block.strip() for block in _BLANK_LINES.split(text))
     return "".join("<p>" + "<br>".join(block.splitlines()) + "</p>" for block in blocks if block)
 

@@ -22,18 +22,24 @@ _ESCAPE = "\x1b"
 _EXTENDED = re.compile(r"[\f^{}\\\[~\]|€]")
 
 _TYPOGRAPHIC = {
-    **dict.fromkeys("‘’‚‛′‹›´`", "'"),
-    **dict.fromkeys("“”„‟″«»", '"'),
-    **dict.fromkeys("‐‑‒–—―−", "-"),
+    # single quotes: curly, low, angle; prime, acute and grave accents
+    **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u2039\u203a\u00b4\u0060", "'"),
+    # double quotes: curly, low, angle; double prime
+    **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb", '"'),
+    # hyphens, dashes, minus
+    **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"),
+    # tab and the spaces of Unicode
     **dict.fromkeys("\t\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005", " "),
     **dict.fromkeys("\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000", " "),
+    # invisible: soft hyphen, zero widths, directions, joiner, byte order mark
     **dict.fromkeys("\u00ad\u200b\u200c\u200e\u200f\u2060\ufeff", ""),
+    # line and paragraph separator
     **dict.fromkeys("\u2028\u2029", "\n"),
-    "…": "...",
-    "•": "*",
-    "·": ".",
+    "\u2026": "...",
+    "\u2022": "*",
+    "\u00b7": ".",
 }
-_SMART = str.maketrans(_TYPOGRAPHIC)
+_TYPOGRAPHIC_SIGN = re.compile(f"[{''.join(_TYPOGRAPHIC)}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,5 +87,5 @@ def smart(text: str) -> str:
     then nothing would be gained."""
     if _GSM.issuperset(text):
         return text
-    plain = unicodedata.normalize("NFC", text).translate(_SMART)
+    plain = _TYPOGRAPHIC_SIGN.sub(lambda sign: _TYPOGRAPHIC[sign[0]], unicodedata.normalize("NFC", text))
     return plain if _GSM.issuperset(plain) else text

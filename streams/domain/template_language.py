@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 
-from liquid import BoundTemplate, Environment, Mode, RenderContext
+from liquid import BoundTemplate, Environment, Mode, RenderContext, Token
 from liquid.ast import Node
 from liquid.builtin import content, illegal, output
 from liquid.builtin.expressions import FilteredExpression, Path
@@ -24,18 +25,36 @@ from liquid.exceptions import FilterArgumentError, LiquidError, UndefinedError
 from liquid.expression import Expression
 from liquid.filter import with_context
 from liquid.undefined import Undefined, is_undefined
+from markupsafe import escape
 
+from schemas.records import EntityKind
 from streams.domain import formats
-from streams.domain.template_values import FORMATS, NAMES, Moment, Money, is_known
+from streams.domain.template_values import (
+    FORMATS,
+    GETTERS,
+    NAMES,
+    Attributes,
+    Getter,
+    Moment,
+    Money,
+    TextContext,
+    is_known,
+    roots,
+)
 
 LONGEST_SOURCE = 50_000
-_LONGEST_TAG = 300
+_LONGEST_OUTPUT = 1_000_000
+_LONGEST_TAG = 200
 """Characters between brackets: the library's patterns take quadratic time in them."""
+_MOST_FAULTS = 20
+"""Of one text; nobody reads more."""
 
 TAGS = ("if", "elsif", "else", "unless", "case", "when", "comment")
+_KINDS = frozenset(EntityKind)
 _ENDS = frozenset(("endif", "endunless", "endcase", "endcomment"))
 _DELIMITER = re.compile(r"\{\{|\{%|\}\}|%\}|[{}]")
-_TAG_NAME = re.compile(r"-?\s*(\w*)")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_TAG_NAME = re.compile(r"\A-?\s*(\w*).*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,36 +70,98 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class Variable:
+    """A placeholder that is nothing but a variable: most are, and need none of the language's machinery."""
+
+    path: tuple[str, ...]
+    token: Token
+    get: Getter
+
+    def write(self, ctx: TextContext, write: formats.Formats) -> str:
+        """The value as text; UndefinedError where it is missing."""
+        root = self.path[0]
+        value = None if root in _KINDS and root != ctx.kind else self.get(ctx, write)
+        if isinstance(value, Attributes):
+            value = value.get(self.path[2])
+        if value is None or value == "":
+            raise missing(".".join(self.path), self.token)
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True)
 class Compiled:
-    """A template to render, or the faults for which it can't be. ``paths`` are the variables it names."""
+    """A template to render, or the faults for which it can't be. ``paths`` are the variables it names,
+    with their index; ``steps`` what is written one after the other."""
 
     source: str
-    template: BoundTemplate | None
+    html: bool
     faults: tuple[Fault, ...]
     paths: tuple[tuple[tuple[str, ...], int], ...] = ()
+    template: BoundTemplate | None = None
+    steps: tuple[str | Variable | Node, ...] = ()
 
     def fault_at(self, index: int, message: str) -> Fault:
         return _fault(self.source, index, message)
+
+    def render(self, ctx: TextContext, write: formats.Formats) -> str:
+        """The text. Raises LiquidError, or whatever formatting a value raises; ValueError when the
+        template has faults or the text is longer than a megabyte."""
+        if self.template is None:
+            raise ValueError(str(self.faults[0]))
+        context: RenderContext | None = None
+        parts = []
+        for step in self.steps:
+            if isinstance(step, str):
+                parts.append(step)
+            elif isinstance(step, Variable):
+                text = step.write(ctx, write)
+                parts.append(escape(text) if self.html else text)
+            else:
+                context = context or RenderContext(self.template, globals=roots(ctx, write))
+                buffer = context.get_buffer()
+                step.render(context, buffer)
+                parts.append(buffer.getvalue())
+        text = "".join(parts)
+        if len(text) > _LONGEST_OUTPUT:
+            raise ValueError(f"the text is longer than {_LONGEST_OUTPUT} characters")
+        return text
 
 
 @lru_cache(maxsize=4096)
 def compiled(source: str, *, html: bool = False) -> Compiled:
     """``source`` ready to render; with ``html`` values are escaped. Never raises."""
-    faults = list(_lexical_faults(source))
+    faults = list(islice(_lexical_faults(source), _MOST_FAULTS))
     if faults:
-        return Compiled(source, None, tuple(faults))
+        return Compiled(source, html, tuple(faults))
     try:
         template = (_HTML if html else _TEXT).from_string(source)
     except LiquidError as error:
-        return Compiled(source, None, (fault_of(error, source),))
+        return Compiled(source, html, (fault_of(error, source),))
     expressions = list(_expressions(template.nodes))
-    faults.extend(_static_faults(expressions, source))
-    paths = tuple(
-        (tuple(map(str, expression.path)), expression.token.start_index)
-        for expression in expressions
-        if isinstance(expression, Path)
-    )
-    return Compiled(source, None if faults else template, tuple(faults), paths)
+    faults.extend(islice(_static_faults(expressions, source), _MOST_FAULTS))
+    if faults:
+        return Compiled(source, html, tuple(faults))
+    paths = tuple((_path(each), each.token.start_index) for each in expressions if isinstance(each, Path))
+    return Compiled(source, html, (), paths, template, tuple(map(_step, template.nodes)))
+
+
+def _path(expression: Path) -> tuple[str, ...]:
+    return tuple(map(str, expression.path))
+
+
+def _step(node: Node) -> str | Variable | Node:
+    if isinstance(node, content.ContentNode):
+        return node.text
+    if isinstance(node, output.OutputNode) and isinstance(node.expression, FilteredExpression):
+        variable = node.expression.left
+        if isinstance(variable, Path) and not node.expression.filters:
+            path = _path(variable)
+            return Variable(path, variable.token, GETTERS[path[0]][path[1]])
+    return node
+
+
+def missing(name: str, token: Token | None) -> UndefinedError:
+    return UndefinedError(f"{name} is missing (use 'default' or 'if')", token=token)
 
 
 def fault_of(error: Exception, source: str) -> Fault:
@@ -99,15 +180,20 @@ def _lexical_faults(source: str) -> Iterator[Fault]:
     if len(source) > LONGEST_SOURCE:
         yield _fault(source, LONGEST_SOURCE, f"longer than {LONGEST_SOURCE} characters")
         return
+    surrogate = _SURROGATE.search(source)
+    if surrogate:
+        yield _fault(source, surrogate.start(), "half of a character (a lone surrogate)")
     closing, opened = "", 0
     for match in _DELIMITER.finditer(source):
-        token, at = match[0], match.start()
+        mark, at = match[0], match.start()
         if not closing:
-            if token not in ("{{", "{%"):
-                yield _fault(source, at, f"unexpected {token!r}: curly brackets stand only around placeholders")
+            if mark not in ("{{", "{%"):
+                yield _fault(
+                    source, at, f"unexpected {mark!r}: curly brackets stand only around placeholders"
+                )
             else:
-                closing, opened = ("}}" if token == "{{" else "%}"), at
-        elif token != closing:
+                closing, opened = ("}}" if mark == "{{" else "%}"), at
+        elif mark != closing:
             yield _fault(source, opened, f"'{closing}' is missing after {source[opened : opened + 2]!r}")
             return
         else:
@@ -122,8 +208,7 @@ def _tag_faults(source: str, opened: int, at: int, closing: str) -> Iterator[Fau
     if len(inner) > _LONGEST_TAG:
         yield _fault(source, opened, f"more than {_LONGEST_TAG} characters between brackets")
     if closing == "%}":
-        match = _TAG_NAME.match(inner)
-        name = match[1] if match else ""
+        name = _TAG_NAME.sub(r"\1", inner)
         if name not in TAGS and name not in _ENDS:
             yield _fault(source, opened, f"unknown tag '{name}'; there are {', '.join(TAGS)}")
 
@@ -147,7 +232,7 @@ def _static_faults(expressions: list[Expression], source: str) -> Iterator[Fault
         at = expression.token.start_index
         if isinstance(expression, RangeLiteral):
             yield _fault(source, at, "ranges are not allowed")
-        elif isinstance(expression, Path) and not is_known(tuple(map(str, expression.path))):
+        elif isinstance(expression, Path) and not is_known(_path(expression)):
             name = str(expression)
             yield _fault(source, at, f"unknown variable '{name}'{_nearest(name, NAMES)}")
         elif isinstance(expression, FilteredExpression):
@@ -189,16 +274,21 @@ def _truncate(value: object, length: object, end: object = "...") -> str:
     return text if len(text) <= length else (text[: max(length - len(tail), 0)] + tail)[:length]
 
 
+def _scheduled(value: object, name: str) -> Moment:
+    if isinstance(value, Moment):
+        return value
+    # A missing value says of itself that it is missing.
+    raise FilterArgumentError(f"{name} needs a scheduled time, not '{value}'", token=None)
+
+
 def _date(value: object, width: object = "") -> str:
-    if not isinstance(value, Moment):
-        raise FilterArgumentError("date needs a scheduled time", token=None)
-    return value.formats.date(value.millis, str(width))
+    moment = _scheduled(value, "date")
+    return moment.formats.date(moment.millis, str(width))
 
 
 def _time(value: object) -> str:
-    if not isinstance(value, Moment):
-        raise FilterArgumentError("time needs a scheduled time", token=None)
-    return value.formats.time(value.millis)
+    moment = _scheduled(value, "time")
+    return moment.formats.time(moment.millis)
 
 
 @with_context
@@ -214,7 +304,7 @@ def _phone(value: object, style: object = "international") -> str:
     return formats.phone(str(value), str(style))
 
 
-FILTERS = {
+FILTERS: dict[str, Callable[..., str | object]] = {
     "default": _default,
     "upcase": _upcase,
     "downcase": _downcase,
@@ -236,7 +326,7 @@ class Missing(Undefined):
     __slots__ = ()
 
     def __str__(self) -> str:
-        raise UndefinedError(f"{self.hint or self.name} (use 'default' or 'if')", token=self.token)
+        raise missing((self.hint or self.name).removesuffix(" is undefined"), self.token)
 
 
 class _If(if_tag.IfTag):
@@ -254,7 +344,7 @@ class _Language(Environment):
     context_depth_limit = 15
     loop_iteration_limit = 1
     local_namespace_limit = 1
-    output_stream_limit = 1_000_000
+    output_stream_limit = _LONGEST_OUTPUT
 
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:
         for tag in (content.Literal, output.Output, illegal.Illegal):

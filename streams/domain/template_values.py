@@ -76,6 +76,32 @@ class Money:
         return self.formats.money(self.minor, self.currency)
 
 
+class Attributes:
+    """The publisher's own fields, by name."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+
+    def get(self, name: str) -> str:
+        """The value, empty where there is none."""
+        try:
+            return shown(self._values[name])
+        except KeyError:
+            return ""
+
+    def __getitem__(self, name: str) -> str:
+        value = self.get(name)
+        if not value:
+            raise KeyError(name)
+        return value
+
+
+Value = str | Moment | Money | Attributes | None
+Getter = Callable[[TextContext, Formats], Value]
+
+
 def shown(value: str, limit: int = _LONGEST) -> str:
     """``value`` as it may stand in a message: one line, no control characters or invisible marks, at
     most ``limit`` characters."""
@@ -105,31 +131,19 @@ def _amount(ctx: TextContext, formats: Formats) -> Money | None:
     return None if minor is None else Money(minor, ctx.details.currency, formats)
 
 
+def _location(read: Callable[[Location], str]) -> Getter:
+    def get(ctx: TextContext, _: Formats) -> str | None:
+        return None if ctx.location is None else shown(read(ctx.location))
+
+    return get
+
+
 def _moment(part: str) -> Getter:
     def get(ctx: TextContext, formats: Formats) -> Moment | None:
         millis = ctx.facts.scheduled_at
         return None if millis is None else Moment(millis, formats, part)
 
     return get
-
-
-class Attributes:
-    """The publisher's own fields, by name."""
-
-    __slots__ = ("_values",)
-
-    def __init__(self, values: Mapping[str, str]) -> None:
-        self._values = values
-
-    def __getitem__(self, name: str) -> str:
-        value = shown(self._values[name])
-        if not value:
-            raise KeyError(name)
-        return value
-
-
-Value = "str | Moment | Money | Attributes | None"
-Getter = Callable[[TextContext, Formats], Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +159,7 @@ _ENTITY: Final[dict[str, Field]] = {
     "url": Field("its page (http or https)", lambda ctx, _: _url(ctx.details.url)),
     "amount": Field("the amount with its currency", _amount),
     "attributes.x": Field(
-        "the publisher's own field `x`; a name with a space: `attributes[\"pick-up point\"]`",
+        'the publisher\'s own field `x`; a name with a space: `attributes["pick-up point"]`',
         lambda ctx, _: Attributes(ctx.details.attributes),
     ),
 }
@@ -162,9 +176,9 @@ VARIABLES: Final[dict[str, dict[str, Field]]] = {
     },
     "company": {"name": Field("the company's name", lambda ctx, _: shown(ctx.company.name))},
     "location": {
-        "name": Field("the location's name", lambda ctx, _: ctx.location and shown(ctx.location.name)),
-        "address": Field("its address, in one line", lambda ctx, _: ctx.location and shown(ctx.location.address)),
-        "phone": Field("its phone number, as written", lambda ctx, _: ctx.location and shown(ctx.location.phone)),
+        "name": Field("the location's name", _location(lambda location: location.name)),
+        "address": Field("its address, in one line", _location(lambda location: location.address)),
+        "phone": Field("its phone number, as written", _location(lambda location: location.phone)),
     },
     "order": {**_ENTITY, **_SCHEDULED},
     "lead": _ENTITY,
@@ -174,7 +188,7 @@ VARIABLES: Final[dict[str, dict[str, Field]]] = {
 """By root and field. ``entity`` is another name for whichever kind the message is about."""
 
 NAMES: Final = tuple(f"{root}.{field}" for root, fields in VARIABLES.items() for field in fields)
-_GETTERS: Final = {
+GETTERS: Final = {
     root: {name.removesuffix(".x"): field.get for name, field in fields.items()}
     for root, fields in VARIABLES.items()
 }
@@ -182,7 +196,7 @@ _GETTERS: Final = {
 
 def is_known(path: tuple[str, ...]) -> bool:
     """Whether a template may use ``path`` (``("order", "attributes", "x")``)."""
-    if len(path) < 2 or path[1] not in _GETTERS.get(path[0], ()):
+    if len(path) < 2 or path[1] not in GETTERS.get(path[0], ()):
         return False
     return len(path) == (3 if path[1] == "attributes" else 2)
 
@@ -193,7 +207,7 @@ class Values:
     __slots__ = ("_ctx", "_formats", "_getters")
 
     def __init__(self, root: str, ctx: TextContext, formats: Formats) -> None:
-        self._getters = _GETTERS[root]
+        self._getters = GETTERS[root]
         self._ctx = ctx
         self._formats = formats
 

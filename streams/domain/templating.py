@@ -20,7 +20,7 @@ from streams.domain.reasons import Reason
 from streams.domain.segments import Segments
 from streams.domain.template_language import Compiled, compiled, fault_of
 from streams.domain.template_sample import bare, sample
-from streams.domain.template_values import TextContext, roots
+from streams.domain.template_values import TextContext
 
 __all__ = [
     "EmailText",
@@ -49,17 +49,22 @@ class EmailText:
     html: str
 
 
-def language_for(customer: Customer, company: Company, template: Template, channel: Channel | None = None) -> str:
+def language_for(
+    customer: Customer, company: Company, template: Template, channel: Channel | None = None
+) -> str:
     """The language of the text that the customer gets: theirs, its base or a variant of it; then the
     company's in the same way; then the template's first. With ``channel`` only languages that have a
     text for it are looked at. Empty when there is none."""
-    languages: Collection[str] = template.texts
-    if channel is not None:
-        languages = [name for name, text in template.texts.items() if _has(text, channel)]
+    exact = template.texts.get(customer.language)
+    if exact is not None and _has(exact, channel):
+        return customer.language
+    languages = [name for name, text in template.texts.items() if _has(text, channel)]
     return best_language((customer.language, company.language), languages) if languages else ""
 
 
-def _has(text: TemplateText, channel: Channel) -> bool:
+def _has(text: TemplateText, channel: Channel | None) -> bool:
+    if channel is None:
+        return True
     return bool(text.sms) if channel is Channel.SMS else bool(text.subject and text.body)
 
 
@@ -72,10 +77,7 @@ def render_sms(template: Template, ctx: TextContext) -> str | Reason:
     language = language_for(ctx.customer, ctx.company, template, Channel.SMS)
     if not language:
         return Reason.NO_TEXT
-    try:
-        return _sms(template.texts[language].sms, language, ctx)
-    except Exception:  # noqa: BLE001  # whatever a template does must not stop the messages behind it
-        return Reason.TEMPLATE_ERROR
+    return _attempted(template.texts[language].sms, language, ctx)
 
 
 def render_email(template: Template, ctx: TextContext) -> EmailText | Reason:
@@ -91,6 +93,13 @@ def render_email(template: Template, ctx: TextContext) -> EmailText | Reason:
     try:
         return _email(text, language, ctx)
     except Exception:  # noqa: BLE001  # as above
+        return Reason.TEMPLATE_ERROR
+
+
+def _attempted(source: str, language: str, ctx: TextContext) -> str | Reason:
+    try:
+        return _sms(source, language, ctx)
+    except Exception:  # noqa: BLE001  # whatever a template does must not stop the messages behind it
         return Reason.TEMPLATE_ERROR
 
 
@@ -122,14 +131,13 @@ def _body(source: str, language: str, ctx: TextContext) -> tuple[str, str]:
 
 
 def _without_controls(text: str) -> str:
+    if text.isprintable():
+        return text
     return _CONTROLS.sub("", text.replace("\r\n", "\n").replace("\r", "\n").replace("\t", " "))
 
 
 def _fill(ready: Compiled, language: str, ctx: TextContext) -> str:
-    """Raises LiquidError or whatever a value raises; ValueError for a template with faults."""
-    if ready.template is None:
-        raise ValueError(str(ready.faults[0]))
-    return ready.template.render(roots(ctx, Formats(language, ctx.zone, ctx.currency)))
+    return ready.render(ctx, Formats(language, ctx.zone, ctx.currency))
 
 
 # --- checking, when a template is saved ------------------------------------------------------------
@@ -150,15 +158,9 @@ def check_template(
 def sample_segments(template: Template, language: str) -> Segments:
     """What one SMS costs, by sample data; the dearest where the template serves several kinds. No
     segments where there is no SMS text, or it does not work."""
-    text = template.texts.get(language, TemplateText()).sms
-    counts = [Segments("GSM-7", 0, 0)]
-    for kind in EntityKind:
-        try:
-            result = _sms(text, language, sample(kind))
-        except Exception:  # noqa: BLE001  # check_template is who says what is wrong
-            continue
-        if not isinstance(result, Reason):
-            counts.append(segments.count(result))
+    source = template.texts.get(language, TemplateText()).sms
+    results = [_attempted(source, language, sample(kind)) for kind in EntityKind]
+    counts = [segments.count("" if isinstance(result, Reason) else result) for result in results]
     return max(counts, key=lambda each: each.segments)
 
 
@@ -181,7 +183,9 @@ def _problems(
         if sms and not text.sms:
             yield Problem(f"{at}.sms", "is missing: the template has an SMS text in another language")
         if email and not text.subject:
-            yield Problem(f"{at}.subject", "is missing: an e-mail needs a subject and a body in each language")
+            yield Problem(
+                f"{at}.subject", "is missing: an e-mail needs a subject and a body in each language"
+            )
         if email and not text.body:
             yield Problem(f"{at}.body", "is missing: an e-mail needs a subject and a body in each language")
         for part, source in (("sms", text.sms), ("subject", text.subject), ("body", text.body)):
@@ -198,7 +202,7 @@ def _faults(part: str, source: str, language: str, kinds: frozenset[EntityKind] 
     ready = compiled(source, html=html)
     faults = list(ready.faults)
     if html:
-        for index, tag in markup.forbidden(source):
+        for index, tag in markup.forbidden(source)[:20]:
             faults.append(ready.fault_at(index, f"{tag[:40]} is not allowed in an e-mail"))
         for match in _TAG_OF_DATA.finditer(source):
             faults.append(ready.fault_at(match.start(), "a placeholder can't be the name of a tag"))
@@ -211,7 +215,9 @@ def _faults(part: str, source: str, language: str, kinds: frozenset[EntityKind] 
         yield from _sample_faults(part, source, language, kinds)
 
 
-def _sample_faults(part: str, source: str, language: str, kinds: frozenset[EntityKind] | None) -> Iterator[str]:
+def _sample_faults(
+    part: str, source: str, language: str, kinds: frozenset[EntityKind] | None
+) -> Iterator[str]:
     tried = {kind: _tried(part, source, language, sample(kind)) for kind in sorted(kinds or EntityKind)}
     wrong = {kind: what for kind, what in tried.items() if what}
     if wrong and (kinds or len(wrong) == len(tried)):
@@ -221,13 +227,11 @@ def _sample_faults(part: str, source: str, language: str, kinds: frozenset[Entit
     for kind in tried.keys() - wrong.keys():
         what = _tried(part, source, language, bare(kind), missing_is_fine=True)
         if what:
-            yield f"does not work for an {kind} of which little is known: {what}"
+            yield f"does not work when little is known of the {kind}: {what}"
             return
 
 
-def _tried(
-    part: str, source: str, language: str, ctx: TextContext, *, missing_is_fine: bool = False
-) -> str:
+def _tried(part: str, source: str, language: str, ctx: TextContext, *, missing_is_fine: bool = False) -> str:
     """What goes wrong, or nothing."""
     try:
         if part == "sms":
