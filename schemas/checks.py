@@ -157,14 +157,18 @@ def _change_findings(change: r.Change) -> Iterator[Finding]:
 
 def _number_findings(record: r.Record) -> Iterator[Finding]:
     """JSON numbers may be larger than what Avro's int and long hold."""
-    limits = {"int": MAX_INT, "long": MAX_LONG}
-    for field in CONTRACTS[BY_RECORD[type(record)]].schema["fields"]:
-        value = getattr(record, field["name"])
-        if type(value) is int:
-            text = str(field["type"])
-            limit = limits["long" if "long" in text else "int"]
-            if not -limit <= value <= limit:
-                yield field["name"], f"{value} is out of range"
+    for name, limit in _LIMITS[type(record)]:
+        value = getattr(record, name)
+        if value is not None and not -limit <= value <= limit:
+            yield name, f"{value} is out of range"
+
+
+def _limits(record: type[r.Record]) -> list[tuple[str, int]]:
+    """The record's own numbers, each with the largest value of its Avro type."""
+    fields = CONTRACTS[BY_RECORD[record]].schema["fields"]
+    types = {field["name"]: str(field["type"]) for field in fields}
+    numbers = {name: text for name, text in types.items() if "long" in text or text == "int"}
+    return [(name, MAX_LONG if "long" in text else MAX_INT) for name, text in numbers.items()]
 
 
 def _customer(record: r.Customer) -> Iterator[Finding]:
@@ -258,3 +262,4 @@ _CHECKS: dict[type[r.Record], Callable[[Any], Iterator[Finding]]] = {
     r.Mailbox: _named,
     r.Suppression: _suppression,
 }
+_LIMITS = {record: _limits(record) for record in _CHECKS}

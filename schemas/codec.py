@@ -35,7 +35,7 @@ class Codec:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._writers: dict[int, wire.WriterSchema] = {}
+        self._writers: dict[bytes, wire.WriterSchema] = {}  # by the five bytes of the header
         self._headers: dict[str, bytes] = {}
 
     # --- changes of entities
@@ -110,9 +110,11 @@ class Codec:
     # --- within
 
     def _facts(self, raw: bytes) -> Change:
-        if raw[:1] == b"{":
-            return _json_change(raw)
-        writer = self._writer(raw)
+        writer = self._writers.get(raw[: wire.HEADER])
+        if writer is None:
+            if raw[:1] == b"{":
+                return _json_change(raw)
+            writer = self._writer(raw)
         if writer.prefix is None:
             data = wire.read(raw, writer.full)
             change = to_record(change_data(data) if writer.envelope else data, Change)
@@ -122,13 +124,13 @@ class Codec:
         return change
 
     def _writer(self, raw: bytes) -> wire.WriterSchema:
-        schema_id = wire.schema_id_of(raw)
-        if schema_id is None:
-            raise DecodeError("undecodable", _not_a_value(raw))
-        writer = self._writers.get(schema_id)
+        head = raw[: wire.HEADER]
+        writer = self._writers.get(head)
         if writer is None:
-            writer = wire.WriterSchema(self._registry.schema(schema_id))
-            self._writers[schema_id] = writer
+            schema_id = wire.schema_id_of(raw)
+            if schema_id is None:
+                raise DecodeError("undecodable", _not_a_value(raw))
+            writer = self._writers[head] = wire.WriterSchema(self._registry.schema(schema_id))
         return writer
 
     def _unknown(self, values: Iterable[bytes | None]) -> set[int]:

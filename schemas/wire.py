@@ -79,7 +79,7 @@ class WriterSchema:
 
 
 def read(raw: bytes, schema: Any) -> Any:
-    """The record after the header, as a dict by field name. DecodeError ``undecodable``, whatever the bytes are."""
+    """The record after the header, by field name. DecodeError ``undecodable``, whatever the bytes are."""
     stream = BytesIO(raw)
     stream.seek(HEADER)
     try:
