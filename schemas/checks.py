@@ -165,10 +165,15 @@ def _number_findings(record: r.Record) -> Iterator[Finding]:
 
 def _limits(record: type[r.Record]) -> list[tuple[str, int]]:
     """The record's own numbers, each with the largest value of its Avro type."""
-    fields = CONTRACTS[BY_RECORD[record]].schema["fields"]
-    types = {field["name"]: str(field["type"]) for field in fields}
-    numbers = {name: text for name, text in types.items() if "long" in text or text == "int"}
-    return [(name, MAX_LONG if "long" in text else MAX_INT) for name, text in numbers.items()]
+    sizes = {"int": MAX_INT, "long": MAX_LONG}
+    limits = []
+    for field in CONTRACTS[BY_RECORD[record]].schema["fields"]:
+        branches = field["type"] if isinstance(field["type"], list) else [field["type"]]
+        for branch in branches:
+            size = sizes.get(branch["type"] if isinstance(branch, dict) else branch)
+            if size is not None:
+                limits.append((field["name"], size))
+    return limits
 
 
 def _customer(record: r.Customer) -> Iterator[Finding]:
