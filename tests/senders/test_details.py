@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from senders.details import LONGEST, detail_of
+
+
+def test_addresses_numbers_and_private_values_go() -> None:
+    text = "550 5.1.1 <ann@example.com>: no; The 'To' number +49 151 1234-5678 is bad\r\nsee Secret Subject"
+    assert detail_of(text, "Secret Subject") == "550 5.1.1 …: no; The 'To' number … is bad see …"
+
+
+def test_codes_stay() -> None:
+    assert detail_of("HTTP 400, code 21211: no") == "HTTP 400, code 21211: no"
+
+
+@given(st.text(max_size=400), st.emails(), st.from_regex(r"\A\+[1-9][0-9]{7,14}\Z"), st.text(max_size=400))
+def test_no_address_is_left(before: str, address: str, number: str, after: str) -> None:
+    said = detail_of(f"{before} <{address}> {number} {after}", address, number)
+    assert address not in said
+    assert number not in said
+    assert len(said) <= LONGEST
+    assert "\n" not in said
+    assert "\r" not in said
