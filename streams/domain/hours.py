@@ -37,8 +37,8 @@ def is_open(hours: Hours, zone: str, at: int) -> bool:
     info = zone_of(zone)
     wall, _ = wall_of(info, at)
     for day in days_around(wall):
-        for start, end in spans(_of_day(hours, day), info, day, wall, hours.closed_dates):
-            if start <= at < end:
+        for start, end in spans(_of_day(hours, day), info, day, wall):
+            if start <= at < end and not _is_closed(hours, day):
                 return True
     return False
 
@@ -58,13 +58,15 @@ def next_opening(hours: Hours, zone: str, at: int) -> int | None:
     best: int | None = None
     day, last = days_around(wall).start, min(today + HORIZON + DAY, END)
     while day <= last:
-        for start, end in spans(_of_day(hours, day), info, day, wall, hours.closed_dates):
-            if start <= at < end:
+        for start, end in spans(_of_day(hours, day), info, day, wall):
+            # Whether the date is closed is asked last: it is the dearest question.
+            if end <= at or start > limit or (best is not None and start >= best) or _is_closed(hours, day):
+                continue
+            if start <= at:
                 return at
-            if at < start <= limit and (best is None or start < best):
-                best = start
-                # An opening that a gap moved past midnight may come after one of the following day.
-                last = max(day, today) + DAY
+            best = start
+            # An opening that a gap moved past midnight may come after one of the following day.
+            last = max(day, today) + DAY
         day += DAY
     return best
 
@@ -84,7 +86,6 @@ def spans(
     zone: ZoneInfo,
     day: int,
     wall: int,
-    closed_dates: tuple[str, ...] = (),
 ) -> Iterator[tuple[int, int]]:
     """The (start, end) instants of the intervals that open on a local day, in the order given.
 
@@ -97,8 +98,6 @@ def spans(
             closes += DAY
         if closes + DAY <= wall:
             continue
-        if closed_dates and date_of(day).isoformat() in closed_dates:
-            return
         start, end = instant_of(zone, opens), instant_of(zone, closes)
         if start < end:
             yield start, end
@@ -106,6 +105,10 @@ def spans(
 
 def _of_day(hours: Hours, day: int) -> tuple[Interval, ...]:
     return hours.weekdays[(day // DAY + _EPOCH_WEEKDAY) % 7]
+
+
+def _is_closed(hours: Hours, day: int) -> bool:
+    return bool(hours.closed_dates) and date_of(day).isoformat() in hours.closed_dates
 
 
 def check_hours(hours: Hours, field: str) -> list[Problem]:
