@@ -88,13 +88,9 @@ def build(message: EmailMessage, date_ms: int, unsubscribe: str = "") -> Mime:
     else:
         # "=_" appears in no quoted-printable text, so no part can hold the boundary.
         mark = b"=_" + binascii.hexlify(match[1].encode())[:32]
-        body = b'Content-Type: multipart/alternative; boundary="%b"\r\n\r\n--%b\r\n%b--%b\r\n%b--%b--\r\n' % (
-            mark,
-            mark,
-            text,
-            mark,
-            html,
-            mark,
+        body = (
+            b'Content-Type: multipart/alternative; boundary="%b"\r\n\r\n' % mark
+            + b"--%b\r\n%b\r\n--%b\r\n%b\r\n--%b--\r\n" % (mark, text, mark, html, mark)
         )
     return Mime(head + body, sender, recipient, not (sender.isascii() and recipient.isascii()))
 

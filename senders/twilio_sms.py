@@ -92,7 +92,7 @@ class _Http(AsyncHttpClient):  # type: ignore[misc]  # the library has no types
         )
         return self._session
 
-    async def request(  # noqa: PLR0917 - the library's signature
+    async def request(
         self,
         method: str,
         url: str,

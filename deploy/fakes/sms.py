@@ -239,7 +239,7 @@ class SmsFake:
     def _resource(self, to: str, sender: str, body: str) -> Entry:
         sid = "SM" + secrets.token_hex(16)
         stamp = format_datetime(datetime.fromtimestamp(self.now() // 1000, UTC))
-        service = sender.startswith("MG")
+        service = sender.startswith("MG") and len(sender) == 34
         return {
             "sid": sid,
             "account_sid": self.account,

@@ -22,10 +22,9 @@ def test_a_secret_shows_nothing() -> None:
         repr(secret),
         str(secret),
         f"{secret:>40}",
-        "%s" % secret,
         repr([secret]),
         repr({"a": secret}),
-    ):  # noqa: UP031 - an old way to print
+    ):
         assert TOKEN not in text
     with pytest.raises(TypeError):
         pickle.dumps(secret)

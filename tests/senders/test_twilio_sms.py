@@ -1,0 +1,368 @@
+"""The real client against a local server that speaks the API."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from base64 import b64encode
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+import pytest
+
+from deploy.fakes.sms import Fault, SmsFake
+from senders.twilio_sms import TRIAL_PREFIX, TwilioSms
+from streams.domain.messages import Accepted, NotFound, Rejected, RetryAt, Unknown
+from streams.domain.reasons import Reason
+from tests.senders.samples import EMAIL, NOW, SMS, sms, twilio_settings
+
+SERVICE = "MG" + "0" * 32
+SECOND = 1000
+
+
+async def test_accepted(twilio: TwilioSms, sms_fake: SmsFake) -> None:
+    outcome = await twilio.send(sms(text="Größe & 100% ☕ + =\n😀"))
+    [kept] = sms_fake.messages
+    assert outcome == Accepted("twilio", kept["sid"], segments=1)
+    assert kept["to"] == SMS.to
+    assert kept["from"] == SMS.sender
+    assert kept["body"] == "Größe & 100% ☕ + =\n😀"
+    assert kept["validity_period"] == "3600"
+    assert "status_callback" not in kept
+
+
+@pytest.mark.parametrize(
+    ("valid_for", "asked"), [(36_001, "36000"), (36_000, "36000"), (1, "1"), (0, "1"), (-5, "1")]
+)
+async def test_the_validity_period_is_what_the_api_allows(
+    twilio: TwilioSms, sms_fake: SmsFake, valid_for: int, asked: str
+) -> None:
+    assert isinstance(await twilio.send(sms(valid_for=valid_for)), Accepted)
+    assert sms_fake.messages[0]["validity_period"] == asked
+
+
+@pytest.mark.parametrize("sender", [SERVICE, "MGRepair", "Repair Shop", "+4930123456", "12345"])
+async def test_a_sender_is_a_service_or_a_from(sms_fake: SmsFake, twilio: TwilioSms, sender: str) -> None:
+    outcome = await twilio.send(sms(sender=sender))
+    assert isinstance(outcome, Accepted)
+    [kept] = sms_fake.messages
+    assert (kept["messaging_service_sid"], kept["from"]) == (
+        (sender, None) if sender == SERVICE else (None, sender)
+    )
+    assert outcome.segments == (None if sender == SERVICE else 1), "a service doesn't know yet"
+
+
+async def test_the_callback_names_the_delivery(sms_fake: SmsFake) -> None:
+    sender = TwilioSms(twilio_settings(sms_fake, status_callback="https://x.example/receipts?a=1"))
+    await sender.send(sms(company="a&b"))
+    await sender.close()
+    assert sms_fake.messages[0]["status_callback"] == (
+        f"https://x.example/receipts?a=1&delivery_id={SMS.delivery_id}&company=a%26b"
+    )
+
+
+async def test_an_api_key_signs_in_for_the_account(sms_fake: SmsFake) -> None:
+    sender = TwilioSms(twilio_settings(sms_fake, api_key="SK123"))
+    outcome = await sender.send(sms())
+    await sender.close()
+    assert isinstance(outcome, RetryAt), "the local server knows the account's own token only"
+    assert outcome.reason is Reason.ACCOUNT
+
+
+async def test_the_process_environment_changes_nothing(
+    sms_fake: SmsFake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TWILIO_EDGE", "TWILIO_REGION", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN"):
+        monkeypatch.setenv(name, "elsewhere")
+    sender = TwilioSms(twilio_settings(sms_fake))
+    assert isinstance(await sender.send(sms()), Accepted)
+    await sender.close()
+
+
+# --- answers ------------------------------------------------------------------------------------------
+
+ANSWERS: list[tuple[dict[str, Any], Any]] = [
+    (
+        {"fault": Fault.REFUSE, "status": 429, "code": 20429, "retry_after": "7"},
+        RetryAt("twilio", Reason.THROTTLED, "HTTP 429, code 20429: scripted", after=7000, pause_channel=True),
+    ),
+    (
+        {"fault": Fault.PROBLEM, "status": 429, "code": 20429, "retry_after": "8"},
+        RetryAt("twilio", Reason.THROTTLED, "HTTP 429, code 20429: scripted", after=8000, pause_channel=True),
+    ),
+    (
+        {"fault": Fault.HTML, "status": 429, "retry_after": "soon"},
+        RetryAt("twilio", Reason.THROTTLED, "HTTP 429, code None", after=0, pause_channel=True),
+    ),
+    (
+        {"fault": Fault.REFUSE, "status": 400, "code": 21610},
+        Rejected("twilio", Reason.OPTED_OUT, "HTTP 400, code 21610: scripted", suppress=True),
+    ),
+    (
+        {"fault": Fault.PROBLEM, "status": 400, "code": 21211},
+        Rejected("twilio", Reason.INVALID_RECIPIENT, "HTTP 400, code 21211: scripted", suppress=True),
+    ),
+    (
+        {"fault": Fault.REFUSE, "status": 400, "code": 29999},
+        Rejected("twilio", Reason.REFUSED, "HTTP 400, code 29999: scripted"),
+    ),
+    (
+        {"fault": Fault.REFUSE, "status": 401, "code": 20003},
+        RetryAt("twilio", Reason.ACCOUNT, "HTTP 401, code 20003: scripted", pause_channel=True),
+    ),
+    ({"fault": Fault.HTML, "status": 503}, Unknown("twilio", Reason.NO_ANSWER, "HTTP 503, code None")),
+    (
+        {"fault": Fault.REFUSE, "status": 500, "code": 20500},
+        Unknown("twilio", Reason.NO_ANSWER, "HTTP 500, code 20500: scripted"),
+    ),
+    (
+        {"fault": Fault.HTML, "status": 302},
+        RetryAt("twilio", Reason.ACCOUNT, "HTTP 302, code None", pause_channel=True),
+    ),
+]
+
+
+@pytest.mark.parametrize(("script", "outcome"), ANSWERS)
+async def test_an_answer_that_refuses(
+    twilio: TwilioSms, sms_fake: SmsFake, script: dict[str, Any], outcome: object
+) -> None:
+    sms_fake.script(**script)
+    assert await twilio.send(sms()) == outcome
+    assert sms_fake.messages == []
+    assert sms_fake.requests == 1, "nothing is retried here"
+    assert isinstance(await twilio.send(sms()), Accepted), "the session is fit for the next"
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.ACCEPT_RESET, Fault.ACCEPT_GARBAGE, Fault.ACCEPT_EMPTY, Fault.ACCEPT_ERROR]
+)
+async def test_what_was_accepted_without_a_word_is_unknown(
+    twilio: TwilioSms, sms_fake: SmsFake, fault: Fault
+) -> None:
+    sms_fake.script(fault)
+    outcome = await twilio.send(sms())
+    assert isinstance(outcome, Unknown), outcome
+    assert sms_fake.requests == 1, "a POST is never repeated"
+    assert len(sms_fake.messages) == 1
+    assert await twilio.inquire(sms(), NOW, NOW) == Accepted(
+        "twilio", sms_fake.messages[0]["sid"], segments=1
+    )
+
+
+@pytest.mark.parametrize("fault", [Fault.HANG, Fault.ACCEPT_HANG])
+async def test_a_time_out_is_unknown(sms_fake: SmsFake, fault: Fault) -> None:
+    sender = TwilioSms(twilio_settings(sms_fake, connect_timeout=0.2, answer_timeout=0.2))
+    sms_fake.script(fault)
+    outcome = await sender.send(sms())
+    assert outcome == Unknown("twilio", Reason.NO_ANSWER, "TimeoutError")
+    assert isinstance(await sender.send(sms()), Accepted)
+    await sender.close()
+
+
+async def test_a_slow_answer_is_waited_for(twilio: TwilioSms, sms_fake: SmsFake) -> None:
+    sms_fake.script(Fault.DELAY, seconds=0.05)
+    assert isinstance(await twilio.send(sms()), Accepted)
+
+
+async def test_a_refused_connection_was_not_sent(sms_fake: SmsFake) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        sender = TwilioSms(twilio_settings(sms_fake, api_base=f"http://127.0.0.1:{port}"))
+        outcome = await sender.send(sms())
+        assert outcome == RetryAt("twilio", Reason.UNREACHABLE, "ClientConnectorError")
+        assert await sender.inquire(sms(), 0, NOW) == Unknown(
+            "twilio", Reason.NO_ANSWER, "ClientConnectorError"
+        )
+        await sender.close()
+
+
+async def test_no_free_connection_was_not_sent(sms_fake: SmsFake) -> None:
+    """Waiting for a place in the pool is before the first byte, whatever those who have one are doing."""
+    sender = TwilioSms(twilio_settings(sms_fake, connections=1, connect_timeout=0.2))
+    sms_fake.script(Fault.ACCEPT_HANG)
+    first = asyncio.create_task(sender.send(sms()))
+    await sms_fake.ledger.reached(1)
+    outcome = await sender.send(sms())
+    assert outcome == RetryAt("twilio", Reason.UNREACHABLE, "ConnectionTimeoutError")
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    await sender.close()
+
+
+async def test_an_unverified_certificate_was_not_sent(sms_fake: SmsFake) -> None:
+    """The local server speaks no TLS at all: the handshake fails before the request."""
+    sender = TwilioSms(twilio_settings(sms_fake, api_base=sms_fake.url.replace("http:", "https:")))
+    outcome = await sender.send(sms())
+    await sender.close()
+    assert isinstance(outcome, RetryAt)
+    assert outcome.reason is Reason.UNREACHABLE
+
+
+async def test_the_provider_rejects_by_number(twilio: TwilioSms, sms_fake: SmsFake) -> None:
+    sms_fake.control({"opted_out": ["+491511111111"], "invalid": ["+491512222222"]})
+    opted_out = await twilio.send(sms(to="+491511111111"))
+    invalid = await twilio.send(sms(to="+491512222222"))
+    assert isinstance(opted_out, Rejected)
+    assert (opted_out.reason, opted_out.suppress) == (Reason.OPTED_OUT, True)
+    assert isinstance(invalid, Rejected)
+    assert (invalid.reason, invalid.suppress) == (Reason.INVALID_RECIPIENT, True)
+    assert "491512222222" not in invalid.detail
+    assert isinstance(await twilio.send(sms()), Accepted)
+
+
+async def test_what_is_no_sms_or_no_text_is_rejected(twilio: TwilioSms, sms_fake: SmsFake) -> None:
+    assert isinstance(await twilio.send(EMAIL), Rejected)
+    assert await twilio.send(sms(text="half \ud83d")) == Rejected(
+        "twilio", Reason.CONTENT, "the text is not Unicode (half of a surrogate pair)"
+    )
+    assert isinstance(await twilio.inquire(EMAIL, 0, NOW), Unknown)
+    assert sms_fake.requests == 0
+
+
+async def test_each_of_200_concurrent_sends_gets_its_own_answer(sms_fake: SmsFake) -> None:
+    """With the library's ``pool_connections=False`` 199 of 200 got another's."""
+    sender = TwilioSms(twilio_settings(sms_fake, connections=16))
+    outcomes = await asyncio.gather(*(sender.send(sms(text=f"message {n}")) for n in range(200)))
+    await sender.close()
+    by_sid = {kept["sid"]: kept["body"] for kept in sms_fake.messages}
+    assert len(by_sid) == 200
+    for number, outcome in enumerate(outcomes):
+        assert isinstance(outcome, Accepted)
+        assert by_sid[outcome.provider_id] == f"message {number}"
+    assert sms_fake.most_connections <= 16
+
+
+async def test_a_closed_sender_sends_nothing(twilio: TwilioSms, sms_fake: SmsFake) -> None:
+    await twilio.close()
+    await twilio.close()
+    assert not isinstance(await twilio.send(sms()), Accepted)
+    assert sms_fake.requests == 0
+
+
+# --- asking -------------------------------------------------------------------------------------------
+
+
+async def test_decoys_do_not_fool_an_inquiry(twilio: TwilioSms, sms_fake: SmsFake) -> None:
+    since, until = NOW - 5 * SECOND, NOW + 5 * SECOND
+    sms_fake.now = lambda: since - SECOND
+    sms_fake.keep(SMS.to, SMS.sender, SMS.text)
+    sms_fake.now = lambda: until + SECOND
+    sms_fake.keep(SMS.to, SMS.sender, SMS.text)
+    sms_fake.now = lambda: NOW
+    sms_fake.keep("+4915100000000", SMS.sender, SMS.text)
+    sms_fake.keep(SMS.to, "+4930999999", SMS.text)
+    sms_fake.keep(SMS.to, SMS.sender, SMS.text + "!")
+    sms_fake.keep(SMS.to, SMS.sender, SMS.text, direction="inbound")
+    sms_fake.keep(SMS.to, SERVICE, SMS.text)
+    sms_fake.keep(SMS.to, SMS.sender, SMS.text, date_created=None)
+    assert await twilio.inquire(sms(), since, until) == NotFound("twilio")
+    wanted = sms_fake.keep(SMS.to, SMS.sender, SMS.text, price="-0.0079")
+    assert await twilio.inquire(sms(), since, until) == Accepted(
+        "twilio", wanted["sid"], segments=1, price="0.0079", currency="USD"
+    )
+
+
+async def test_an_inquiry_reads_all_pages(
+    twilio: TwilioSms, sms_fake: SmsFake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("senders.twilio_sms.PAGE_SIZE", 10)
+    wanted = sms_fake.keep(SMS.to, SMS.sender, SMS.text)
+    for number in range(34):
+        sms_fake.keep(SMS.to, SMS.sender, f"decoy {number}")
+    assert await twilio.inquire(sms(), NOW, NOW) == Accepted("twilio", wanted["sid"], segments=1)
+    assert sms_fake.requests == 4
+    monkeypatch.setattr("senders.twilio_sms.MOST_PAGES", 3)
+    assert isinstance(await twilio.inquire(sms(), NOW, NOW), Unknown)
+
+
+async def test_two_that_fit_stay_unknown(twilio: TwilioSms, sms_fake: SmsFake) -> None:
+    sms_fake.keep(SMS.to, SMS.sender, SMS.text)
+    sms_fake.keep(SMS.to, SMS.sender, SMS.text)
+    assert await twilio.inquire(sms(), NOW, NOW) == Unknown(
+        "twilio", Reason.NO_ANSWER, "several messages fit"
+    )
+
+
+async def test_whole_seconds_and_the_trial_prefix_fit(twilio: TwilioSms, sms_fake: SmsFake) -> None:
+    sms_fake.now = lambda: NOW + 999
+    wanted = sms_fake.keep(SMS.to, SMS.sender, TRIAL_PREFIX + SMS.text)
+    found = await twilio.inquire(sms(), NOW + 998, NOW + 999)
+    assert isinstance(found, Accepted)
+    assert found.provider_id == wanted["sid"]
+    service = sms_fake.keep(SMS.to, SERVICE, SMS.text)
+    found = await twilio.inquire(sms(sender=SERVICE), NOW, NOW)
+    assert isinstance(found, Accepted)
+    assert found.provider_id == service["sid"]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        {"fault": Fault.REFUSE, "status": 429, "code": 20429},
+        {"fault": Fault.HTML, "status": 500},
+        {"fault": Fault.HTML, "status": 200},
+    ],
+)
+async def test_a_question_without_an_answer_is_unknown(
+    twilio: TwilioSms, sms_fake: SmsFake, script: dict[str, Any]
+) -> None:
+    sms_fake.keep(SMS.to, SMS.sender, SMS.text)
+    sms_fake.script(method="GET", **script)
+    assert isinstance(await twilio.inquire(sms(), NOW, NOW), Unknown)
+    assert isinstance(await twilio.inquire(sms(), NOW, NOW), Accepted)
+
+
+async def test_a_list_that_lags_shows_nothing_yet(twilio: TwilioSms, sms_fake: SmsFake) -> None:
+    sms_fake.script(Fault.ACCEPT_RESET)
+    assert isinstance(await twilio.send(sms()), Unknown)
+    sms_fake.listed = False
+    assert await twilio.inquire(sms(), NOW, NOW) == NotFound("twilio")
+
+
+async def test_retry_after_as_a_date(twilio: TwilioSms, sms_fake: SmsFake) -> None:
+    """A date far ahead: the wait is what lies between it and the answer's own Date."""
+    sms_fake.script(Fault.REFUSE, status=429, code=20429, retry_after="Fri, 31 Dec 2100 23:59:59 GMT")
+    sms_fake.script(Fault.REFUSE, status=429, code=20429, retry_after="Fri, 31 Dec 1999 23:59:59 GMT")
+    later, past = await twilio.send(sms()), await twilio.send(sms())
+    assert isinstance(later, RetryAt)
+    assert later.after > 30 * 365 * 86_400_000
+    assert isinstance(past, RetryAt)
+    assert past.after == 0
+
+
+def test_bad_settings_are_refused() -> None:
+    good = twilio_settings(SmsFake(host="127.0.0.1", port=1))
+    for changes in (
+        {"api_base": "127.0.0.1:1"},
+        {"api_base": "http://user:pw@127.0.0.1"},
+        {"account_sid": ""},
+        {"answer_timeout": 0},
+        {"connections": 0},
+        {"status_callback": "ftp://x"},
+    ):
+        with pytest.raises(ValueError, match=r"."):
+            replace(good, **changes)
+
+
+async def test_the_list_filters_by_date_sent_as_the_api_does(sms_fake: SmsFake) -> None:
+    """Why an inquiry does not filter by DateSent: a queued message has none."""
+    sms_fake.keep(SMS.to, SMS.sender, "queued")
+    sms_fake.keep(SMS.to, SMS.sender, "sent", date_sent="Tue, 31 Mar 2026 23:33:20 +0000")
+    base = f"{sms_fake.url}/2010-04-01/Accounts/{sms_fake.account}/Messages.json"
+    signed = "Basic " + b64encode(f"{sms_fake.account}:{sms_fake.token}".encode()).decode()
+    async with aiohttp.ClientSession(headers={"Authorization": signed}) as session:
+        for query, bodies in (
+            ({}, ["sent", "queued"]),
+            ({"DateSent": "2026-03-31"}, ["sent"]),
+            ({"DateSent>": "2026-03-31T23:33:20Z"}, ["sent"]),
+            ({"DateSent<": "2026-03-31T23:33:19Z"}, []),
+            ({"From": "+1"}, []),
+        ):
+            async with session.get(base, params=query) as answer:
+                assert [one["body"] for one in (await answer.json())["messages"]] == bodies
+        sid = sms_fake.messages[0]["sid"]
+        async with session.get(base.replace(".json", f"/{sid}.json")) as answer:
+            assert (await answer.json())["body"] == "queued"
