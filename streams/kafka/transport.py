@@ -28,13 +28,16 @@ from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import (
     ConsumerStoppedError,
     IllegalStateError,
+    InvalidRequestError,
     KafkaError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
+    RebalanceInProgressError,
 )
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
+from mode import Service
 
 from streams.kafka.batches import PartitionFlow, Progress, Record
 
@@ -108,6 +111,30 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         # While one partition's fetched records wait, aiokafka would ask its broker nothing for 100 ms,
         # which holds up the partitions that have room.
         self._ensure_consumer()._fetcher._prefetch_backoff = 0.0
+        self._forgive_early_sync()
+
+    def _forgive_early_sync(self) -> None:
+        """librdkafka's mock broker finishes a rebalance with the leader's SyncGroup and answers one that
+        comes later with INVALID_REQUEST, on which aiokafka's coordinator gives up for good. A real broker
+        has no such answer to a SyncGroup. Joining again is the right reaction to it."""
+        coordinator = self._ensure_consumer()._coordinator
+        send = coordinator._send_req
+
+        async def send_req(request: Any) -> Any:
+            response = await send(request)
+            if (
+                request.__class__.__name__.startswith("SyncGroup")
+                and response.error_code == InvalidRequestError.errno
+            ):
+                raise RebalanceInProgressError
+            return response
+
+        coordinator._send_req = send_req
+
+    async def check(self) -> None:
+        """Raises what ended aiokafka's group membership, of which nothing else speaks."""
+        if self._consumer is not None and self._consumer._coordinator is not None:
+            self._consumer._coordinator.check_errors()
 
     async def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Runs in this thread what the app's loop awaits, beside Faust's queue of calls.
@@ -292,6 +319,12 @@ class BatchConsumer(driver.Consumer):
             await self._begin({tp: self._new_flow(tp, bounds.low, bounds)})
 
     # -- reading
+
+    @Service.task
+    async def _watch_membership(self) -> None:
+        """A coordinator that has given up leaves a worker that reads nothing and says nothing: end it."""
+        async for _ in self.itertimer(1.0, name="membership"):
+            await self._thread.run(self._thread.check())
 
     async def _drain_messages(self, fetcher: Any) -> None:
         """The fetcher's loop: drain, hand out, again. Ends with the consumer; raising ends the worker."""
