@@ -123,12 +123,12 @@ class Walk:
         return marks
 
     def near(self) -> list[int]:
-        """Minutes to ask about: all in the hour and a half around the middle, some in the day around it."""
+        """Minutes to ask about: many in the hour and a half around the middle (each five minutes, where
+        intervals begin and end, and the minute before), some in the day around it."""
         middle = self.minutes[len(self.minutes) // 2]
-        return [
-            *range(middle - 90 * MINUTE, middle + 90 * MINUTE, MINUTE),
-            *range(middle - 30 * HOUR, middle + 30 * HOUR, 31 * MINUTE),
-        ]
+        close = range(middle - 90 * MINUTE, middle + 90 * MINUTE, MINUTE)
+        far = range(middle - 30 * HOUR, middle + 30 * HOUR, 61 * MINUTE)
+        return [*(at for at in close if at // MINUTE % 5 in {0, 4}), middle - MINUTE, middle, *far]
 
 
 @cache
