@@ -7,14 +7,13 @@ is known, because only a message whose final dot may have left can have been acc
 from __future__ import annotations
 
 import asyncio
-from typing import cast
 
 import aiosmtplib
 
 from schemas.records import Channel
 from senders.addresses import with_delivery
 from senders.details import detail_of
-from senders.mime import HeaderError, Mime, build
+from senders.mime import HeaderError, Mime, address, build
 from senders.outcomes import Phase, smtp_verdict
 from senders.pacing import Bucket
 from senders.settings import SmtpSettings
@@ -64,6 +63,8 @@ class SmtpEmail:
     def __init__(self, settings: SmtpSettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
+        envelope = settings.envelope_from
+        self._envelope_from = address("envelope_from", envelope) if envelope else ""
         self._pool = Pool(settings)
         self.bucket = Bucket(settings.per_second, settings.burst) if settings.per_second else None
 
@@ -101,7 +102,7 @@ class SmtpEmail:
             return failed.outcome(PROVIDER)
         transaction = _Transaction(connection, self._settings)
         try:
-            await transaction.run(mime, self._settings.envelope_from or mime.sender)
+            await transaction.run(mime, self._envelope_from or mime.sender)
             connection.clean = True
             return Accepted(PROVIDER, message.message_id)
         except _RefusedError as refused:
@@ -172,17 +173,16 @@ class _Transaction:
             raise _RefusedError(reply)
 
     async def _body(self, data: bytes) -> None:
-        protocol, transport = self._client.protocol, self._client.transport
-        if protocol is None or transport is None:
+        protocol = self._client.protocol
+        if protocol is None:
             raise aiosmtplib.SMTPServerDisconnected("Connection lost")
         # The dot is kept back until the rest has left our buffers: a connection lost in the middle of a
         # large message is then known not to have delivered it.
         protocol.write(data.replace(b"\r\n.", b"\r\n.."))
-        writer = asyncio.StreamWriter(
-            cast(asyncio.WriteTransport, transport), protocol, None, asyncio.get_running_loop()
-        )
         async with asyncio.timeout(self._settings.command_timeout):
-            await writer.drain()
+            # What a StreamWriter's drain would await; a StreamWriter itself closes the transport when it
+            # is collected.
+            await protocol._drain_helper()
         if not protocol.is_connected:
             raise aiosmtplib.SMTPServerDisconnected("Connection lost")
         self.phase = Phase.FINAL

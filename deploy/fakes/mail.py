@@ -357,6 +357,10 @@ class _Session:
                 await asyncio.sleep(behaviour.seconds)
                 return False
             case Fault.HANG:
+                # Nor reads on: whoever is sending a large body gets stuck, as with a machine that is gone.
+                transport = self._writer.transport
+                assert isinstance(transport, asyncio.ReadTransport)
+                transport.pause_reading()
                 await self._server.stopped()
             case Fault.RESET:
                 reset(self._writer.transport)
