@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -19,6 +19,8 @@ from babel.numbers import format_currency, get_currency_precision
 
 WIDTHS = ("short", "medium", "long", "full")
 _FIELD = re.compile(r"'[^']*'|[Ec]+|M{3,}|L{3,}")
+# Between a currency's letters and the amount stands a space (UTS 35, currencySpacing; babel leaves it out).
+_LETTER_AND_DIGIT = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
 
 
 @lru_cache(maxsize=1024)
@@ -65,10 +67,10 @@ class Formats:
     def money_text(self, amount: str) -> str:
         """An amount in units, as an attribute has it (``12.50``), in the location's currency."""
         try:
-            minor = Decimal(amount).scaleb(get_currency_precision(self.currency))
-            return self.money(int(minor.to_integral_value()), self.currency)
-        except (InvalidOperation, OverflowError) as error:
+            minor = int(Decimal(amount).scaleb(get_currency_precision(self.currency)).to_integral_value())
+        except (ArithmeticError, ValueError) as error:
             raise ValueError(f"{amount!r} is not an amount") from error
+        return self.money(minor, self.currency)
 
 
 def _known(language: str) -> Locale:
@@ -119,7 +121,8 @@ def _money(minor: int, currency: str, language: str) -> str:
     if not (len(currency) == 3 and currency.isascii() and currency.isalpha()):
         raise ValueError(f"{currency!r} is not a currency (ISO 4217)")
     amount = Decimal(minor).scaleb(-get_currency_precision(currency))
-    return format_currency(amount, currency.upper(), locale=_known(language))
+    text = format_currency(amount, currency.upper(), locale=_known(language))
+    return _LETTER_AND_DIGIT.sub("\u00a0", text)
 
 
 @lru_cache(maxsize=8192)

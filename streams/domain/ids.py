@@ -15,9 +15,7 @@ _DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Z
 _BULLET = "•••"
 
 
-def delivery_id(  # noqa: PLR0917  # six fields of one identity, in the order of the contract
-    company: str, rule_id: str, kind: str, entity_id: str, anchor: str, customer_id: str
-) -> str:
+def delivery_id(company: str, rule_id: str, kind: str, entity_id: str, anchor: str, customer_id: str) -> str:
     """32 hexadecimal digits that name one message to one customer.
 
     Each field is prefixed with its length, so that no two different six-tuples are hashed from the

@@ -124,4 +124,4 @@ def _in_text(name: str, *, closing: bool) -> str:
         return "\n"
     if name == "li" and not closing:
         return "\n- "
-    return " " if name in ("td", "th") else ""
+    return " " if name in ("td", "th") and not closing else ""

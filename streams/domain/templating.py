@@ -119,7 +119,7 @@ def _email(text: TemplateText, language: str, ctx: TextContext) -> EmailText | R
 
 def _subject(source: str, language: str, ctx: TextContext) -> str:
     # A line end would end the header: spaces of every kind become one space, U+2028 too.
-    return _without_controls(" ".join(_fill(compiled(source), language, ctx).split()))
+    return " ".join(_without_controls(_fill(compiled(source), language, ctx)).split())
 
 
 def _body(source: str, language: str, ctx: TextContext) -> tuple[str, str]:
@@ -149,10 +149,10 @@ def check_template(
     """What is wrong with a template, by field (``texts.en.sms``) and with line and column.
 
     ``kinds``: of which entities it speaks (those of the rules that use it); it has to work for all of
-    them; None: not known, it has to work for one. ``languages``: those that need a text (the company's
+    them; None or empty: not known, it has to work for one. ``languages``: those that need a text (the company's
     own); a text in their base language or a variant will do. Never raises.
     """
-    return list(_problems(template, kinds, languages))
+    return list(_problems(template, kinds or None, languages))
 
 
 def sample_segments(template: Template, language: str) -> Segments:
@@ -220,11 +220,18 @@ def _sample_faults(
 ) -> Iterator[str]:
     tried = {kind: _tried(part, source, language, sample(kind)) for kind in sorted(kinds or EntityKind)}
     wrong = {kind: what for kind, what in tried.items() if what}
-    if wrong and (kinds or len(wrong) == len(tried)):
+    if kinds is None and len(wrong) < len(tried):
+        # It is for some of the kinds: what the others don't have is no fault.
+        wrong = {
+            kind: what
+            for kind, what in wrong.items()
+            if _tried(part, source, language, sample(kind), missing_is_fine=True)
+        }
+    if wrong:
         yield from (f"does not work for the sample {kind}: {what}" for kind, what in wrong.items())
         return
     # The other branches of its conditions; what they leave out on purpose is no fault.
-    for kind in tried.keys() - wrong.keys():
+    for kind in tried:
         what = _tried(part, source, language, bare(kind), missing_is_fine=True)
         if what:
             yield f"does not work when little is known of the {kind}: {what}"
