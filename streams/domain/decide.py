@@ -35,7 +35,7 @@ from streams.domain.templating import TextContext, render_email, render_sms
 
 DAY = 24 * 3600 * 1000
 RULE_WAIT = 60_000
-"""A command may name a rule version that this worker has not read yet; the table is seconds behind at most."""
+"""A command may name a rule version that this worker has not read yet; tables lag by seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +200,26 @@ def on_due(
         return End(DeliveryState.SUPPRESSED, reason)
     assert customer is not None  # refusal() has said so
     return _compose(pending, entity, rule, company, location, customer, catalog, now, expiry, email_domain)
+
+
+def compose_again(
+    pending: Pending,
+    entity: Entity,
+    customer: Customer | None,
+    catalog: Catalog,
+    now: int,
+    *,
+    email_domain: str,
+) -> Message | None:
+    """The message as it would be sent now, to ask the provider whether it has it; None: it can't be told."""
+    rule = catalog.rule(pending.company, pending.rule_id)
+    company = catalog.company(pending.company)
+    if rule is None or company is None or customer is None or address_of(rule.channel, customer) is None:
+        return None
+    location_id = entity.facts.location_id
+    location = catalog.location(pending.company, location_id) if location_id else None
+    sent = _compose(pending, entity, rule, company, location, customer, catalog, now, now, email_domain)
+    return sent.message if isinstance(sent, Send) else None
 
 
 def refusal(channel: Channel, company: str, customer: Customer | None, catalog: Catalog) -> Reason | None:

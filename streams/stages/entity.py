@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from schemas.codec import DecodeError
+from schemas.errors import DecodeError
 from schemas.records import (
     Change,
     ClearScope,

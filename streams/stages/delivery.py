@@ -1,0 +1,249 @@
+"""The delivery stage: one partition of the timers, from commands to the provider's answer. Sans I/O.
+
+Every method that changes something returns a ``DeliveryRound``; the runtime carries it out as that module
+says and calls ``committed`` once its writes are in the store. One call at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from schemas.records import Channel, Customer, Delivery, Timer, TimerOp
+from streams.domain.catalog import Catalog
+from streams.domain.decide import refusal
+from streams.domain.ids import customer_key
+from streams.domain.messages import Inquiry, Outcome
+from streams.domain.reasons import Reason
+from streams.stages.arming import Entities, ReadChange, arm, clear, facts_key, refresh
+from streams.stages.firing import Firing, Options, Withdrawn
+from streams.stages.ports import KeyValue, Write
+from streams.stages.ready import ReadyRows
+from streams.stages.round import SOURCE, DeliveryRound, InquiryOrder, SendOrder, logged, unlogged
+from streams.stages.slots import IN_FLIGHT, PENDING, SlotName, due_key, name_of, prefix_of, slot_key
+from streams.stages.sweeping import Sweeper
+
+CONSENTS_SOURCE = b"\x01consents"
+"""Key in ``meta`` of the next offset of ``consents`` (that topic is its own changelog)."""
+EXPIRED_ROWS = 1_000
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_int = msgspec.msgpack.Decoder(int).decode
+_decode_customer = msgspec.msgpack.Decoder(Customer).decode
+
+
+class DeliveryStage:
+    """All messages to the customers of one partition."""
+
+    def __init__(self, store: KeyValue, catalog: Catalog, options: Options, read: ReadChange) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._read = read
+        self._firing = Firing(catalog, options)
+        self._ready = ReadyRows(store, catalog)
+        self._sweeper = Sweeper(store, catalog)
+        self._in_flight: dict[bytes, int] = {}
+        self._round, self._unlogged = unlogged(store)
+        self.source = _int(store, SOURCE)
+        """The next offset of ``timers`` to work on."""
+        self.consents_source = _int(store, CONSENTS_SOURCE)
+        self.pending = int.from_bytes(store.get("meta", PENDING) or b"", "big")
+
+    def opened(self) -> list[Delivery]:
+        """To be called once, with the reference data complete: queues what changed while the partition was
+        away, and returns the log records that may not have been acknowledged before."""
+        self._sweeper.notice_all()
+        records, self._unlogged = self._unlogged, []
+        return records
+
+    # --- input ------------------------------------------------------------------------------------
+
+    def commands(self, timers: Sequence[tuple[int, Timer]], next_offset: int, now: int) -> DeliveryRound:
+        """Works on a batch of (offset, command); repeats of what the store has seen change nothing."""
+        round_, entities = self._begin(now)
+        fresh = [timer for offset, timer in timers if offset >= self.source]
+        entities.load([facts_key(timer) for timer in fresh])
+        round_.table.load(
+            slot_key(SlotName(t.company, t.kind, t.entity_id, t.customer_id, t.rule_id, t.event_id))
+            for t in fresh
+            if t.op is TimerOp.ARM
+        )
+        for timer in fresh:
+            refresh(timer, round_, entities)
+            if timer.op is TimerOp.ARM:
+                arm(timer, round_, entities, self._catalog)
+            elif timer.op is TimerOp.CLEAR:
+                clear(timer, round_, entities, self._catalog)
+        entities.flush(round_)
+        return round_.finish(next_offset if next_offset > self.source else None)
+
+    def consents(
+        self, customers: Sequence[tuple[bytes, Customer | None]], next_offset: int, now: int
+    ) -> DeliveryRound:
+        """Keeps what customers agreed to; an older version never overwrites a newer one. (key, None) forgets
+        the customer: no record means no consent."""
+        round_, _ = self._begin(now)
+        round_.writes += consent_writes(self._store, customers, next_offset)
+        return round_
+
+    def reference_changed(self, names: Iterable[tuple[str, str]]) -> None:
+        """(company, rule id) of rules that changed; (company, "") when the company or a location did."""
+        self._sweeper.notice(names)
+
+    @property
+    def sweeping(self) -> int:
+        return len(self._sweeper)
+
+    def sweep(self, now: int) -> DeliveryRound | None:
+        """The next piece of what reference data has left to do; None: nothing."""
+        if not len(self._sweeper):
+            return None
+        round_, entities = self._begin(now)
+        self._sweeper.step(round_, entities)
+        entities.flush(round_)
+        return round_.finish(None)
+
+    # --- due --------------------------------------------------------------------------------------
+
+    def next_due(self) -> int | None:
+        """The moment of the next look; None when nothing waits. What waits for a channel's capacity does not
+        count."""
+        return self._ready.next_due()
+
+    @property
+    def queued(self) -> int:
+        """Rows that are due and wait for their channel's capacity."""
+        return self._ready.queued
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._in_flight)
+
+    def due(self, now: int, capacity: Mapping[Channel, int], limit: int = 500) -> DeliveryRound | None:
+        """Looks at rows whose moment has come, at most ``capacity`` of each channel and fairly between
+        companies; None when there is nothing to look at."""
+        names = self._ready.take(now, capacity, limit)
+        if not names:
+            return None
+        round_, entities = self._begin(now)
+        keys = [key for _, key in names]
+        round_.table.load(keys)
+        entities.load([prefix_of(key) for key in keys])
+        customers = self._customers(keys)
+        for due, key in names:
+            slot = round_.table.get(key)
+            if slot is None or slot.row is None or slot.row.due != due:
+                continue  # moved or gone since it was read
+            self._firing.look(key, slot, round_, entities, customers[key], in_flight=key in self._in_flight)
+        entities.flush(round_)
+        for order in (*round_.sends, *round_.inquiries):
+            self._in_flight[order.key] = order.attempt
+        return round_.finish(None)
+
+    def final_check(self, order: SendOrder) -> Withdrawn | None:
+        """Immediately before the provider call (P3): has anything been withdrawn since the intent?"""
+        slot = DeliveryRound(self._store, self._catalog, 0, 0).table.get(order.key)
+        row = slot.row if slot is not None else None
+        if row is None or row.attempt != order.attempt:
+            return Withdrawn(Reason.RULE_CHANGED, True)
+        if row.cancel:
+            return Withdrawn(row.cancel, True)
+        name = name_of(order.key)
+        rule = self._catalog.rule(name.company, name.rule_id)
+        if rule is None or not rule.enabled:
+            return Withdrawn(Reason.RULE_DELETED if rule is None else Reason.RULE_DISABLED, True)
+        customer = self._customers([order.key])[order.key]
+        reason = refusal(order.channel, name.company, customer, self._catalog)
+        return Withdrawn(reason, False) if reason is not None else None
+
+    def outcomes(self, answers: Sequence[tuple[SendOrder, Outcome | Withdrawn]], now: int) -> DeliveryRound:
+        """What the providers (or the final check) said to orders of earlier rounds."""
+        round_, _ = self._begin(now)
+        round_.table.load(order.key for order, _ in answers)
+        for order, outcome in answers:
+            self._in_flight.pop(order.key, None)
+            slot = round_.table.get(order.key)
+            if slot is None or slot.row is None or slot.row.attempt != order.attempt:
+                continue
+            if slot.row.state in IN_FLIGHT:
+                self._firing.answered(order, round_.table.change(order.key), outcome, round_)
+        return round_.finish(None)
+
+    def inquired(self, answers: Sequence[tuple[InquiryOrder, Inquiry]], now: int) -> DeliveryRound:
+        """What the providers said about messages of which nobody knew."""
+        round_, _ = self._begin(now)
+        for order, answer in answers:
+            self._in_flight.pop(order.key, None)
+            slot = round_.table.get(order.key)
+            if slot is None or slot.row is None or slot.row.attempt != order.attempt:
+                continue
+            if slot.row.state in IN_FLIGHT:
+                self._firing.asked(order.key, round_.table.change(order.key), answer, round_)
+        return round_.finish(None)
+
+    def forget(self, now: int) -> DeliveryRound | None:
+        """Drops memories that nobody needs any more; None: there are none."""
+        rows = self._store.scan("expiry", b"", due_key(now, b""), EXPIRED_ROWS)
+        if not rows:
+            return None
+        round_, _ = self._begin(now)
+        round_.table.load(key[8:] for key, _ in rows)
+        for key, _ in rows:
+            round_.writes.append(("expiry", key, None))
+            slot = round_.table.get(key[8:])
+            if slot is not None and slot.row is None and slot.head.until <= now:
+                round_.table.put(key[8:], None)
+        return round_.finish(None)
+
+    # --- commit -----------------------------------------------------------------------------------
+
+    def committed(self, round_: DeliveryRound, next_offset: int | None = None) -> None:
+        """The round's writes (and ``round_.after(stage.pending)``) are in the store."""
+        self.pending += round_.pending
+        if next_offset is not None:
+            self.source = max(self.source, next_offset)
+        self._ready.moved(round_.moved)
+
+    def logged(self, round_: DeliveryRound) -> list[Write]:
+        """The round's log records are acknowledged: to be written to the store."""
+        return logged(round_)
+
+    def _begin(self, now: int) -> tuple[DeliveryRound, Entities]:
+        self._round += 1
+        return DeliveryRound(self._store, self._catalog, self._round, now), Entities(self._store, self._read)
+
+    def _customers(self, keys: Sequence[bytes]) -> dict[bytes, Customer | None]:
+        wanted = [customer_key(name.company, name.customer_id) for name in map(name_of, keys)]
+        found = self._store.get_many("consents", wanted)
+        return {
+            key: _decode_customer(raw) if raw is not None else None
+            for key, raw in zip(keys, found, strict=True)
+        }
+
+
+def consent_writes(
+    store: KeyValue, customers: Sequence[tuple[bytes, Customer | None]], next_offset: int
+) -> list[Write]:
+    """The writes of a batch of ``consents``; also used to rebuild the store from that topic."""
+    held = store.get_many("consents", [key for key, _ in customers])
+    newest = {
+        key: _decode_customer(raw).version
+        for (key, _), raw in zip(customers, held, strict=True)
+        if raw is not None
+    }
+    writes: list[Write] = []
+    for key, customer in customers:
+        if customer is None:
+            newest.pop(key, None)
+            writes.append(("consents", key, None))
+        elif customer.version >= newest.get(key, -1):
+            newest[key] = customer.version
+            writes.append(("consents", key, _encode(customer)))
+    writes.append(("meta", CONSENTS_SOURCE, _encode(next_offset)))
+    return writes
+
+
+def _int(store: KeyValue, key: bytes) -> int:
+    raw = store.get("meta", key)
+    return _decode_int(raw) if raw is not None else 0

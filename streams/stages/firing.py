@@ -1,0 +1,318 @@
+"""What happens when rows become due, and when providers answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from schemas.records import Channel, Customer, DeliveryState, Suppression
+from streams.domain.backoff import backoff
+from streams.domain.catalog import Catalog
+from streams.domain.decide import Hold, Pending, Send, Wait, compose_again, on_due
+from streams.domain.ids import address_hash, body_hash, mask
+from streams.domain.messages import (
+    Accepted,
+    Inquiry,
+    Message,
+    Outcome,
+    Rejected,
+    RetryAt,
+    SmsMessage,
+)
+from streams.domain.reasons import Reason
+from streams.stages.arming import Entities, pending_of, settle
+from streams.stages.round import DeliveryRound, InquiryOrder, SendOrder
+from streams.stages.slots import Intent, Row, Slot, name_of, prefix_of
+
+ASK_AFTER = (30_000, 120_000, 600_000)
+"""When the provider is asked about an unknown message (milliseconds after it became unknown, and after each
+answer): its list shows a message some seconds late, and its own queue may hold one for minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The final check, immediately before the provider call, refused the message."""
+
+    reason: Reason | str
+    cancelled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What of the settings the delivery stage needs."""
+
+    hash_key: bytes = b"carillon"
+    email_domain: str = "carillon.invalid"
+    consent_wait: int = 60_000
+    inherited_after: int = 30_000
+    """How long an intent of a worker that stopped waits before the provider is asked: session time-out plus
+    provider time-out, so that nobody is still sending it."""
+
+
+class Firing:
+    """The part of a partition's work that needs the customer and the rendered message."""
+
+    def __init__(self, catalog: Catalog, options: Options) -> None:
+        self._catalog = catalog
+        self._options = options
+
+    def look(
+        self,
+        key: bytes,
+        slot: Slot,
+        round_: DeliveryRound,
+        entities: Entities,
+        customer: Customer | None,
+        *,
+        in_flight: bool,
+    ) -> None:
+        """The row's next look has come."""
+        row = slot.row
+        assert row is not None
+        if row.state == DeliveryState.SENDING:
+            if not in_flight:
+                self._inherited(key, slot, row, round_)
+            return
+        if row.state == DeliveryState.UNKNOWN:
+            if not in_flight:
+                self._ask(key, slot, row, round_, entities, customer)
+            return
+        name = name_of(key)
+        rule = self._catalog.rule(name.company, name.rule_id)
+        if row.target < 0 and rule is not None and rule.version >= row.rule_version:
+            settle(key, round_.table.change(key), round_, entities, self._catalog, Reason.ARMED)
+            if slot.row is not row or row.due > round_.now:
+                return
+        pending = pending_of(key, row)
+        entity = entities.entity(prefix_of(key), name.kind)
+        decision = on_due(
+            pending,
+            entity,
+            customer,
+            self._catalog,
+            round_.now,
+            email_domain=self._options.email_domain,
+            consent_wait=self._options.consent_wait,
+        )
+        slot = round_.table.change(key)
+        if isinstance(decision, Send):
+            self._intend(key, slot, row, decision, round_, entity.facts.location_id)
+        elif isinstance(decision, Hold):
+            self._hold(key, slot, row, decision, round_)
+        elif isinstance(decision, Wait):
+            self._wait(key, slot, row, decision, round_)
+        else:
+            round_.end(key, slot, decision.state, decision.reason)
+
+    def _intend(
+        self, key: bytes, slot: Slot, row: Row, send: Send, round_: DeliveryRound, location_id: str
+    ) -> None:
+        channel = Channel.SMS if isinstance(send.message, SmsMessage) else Channel.EMAIL
+        row.attempt += 1
+        row.state = DeliveryState.SENDING
+        row.waiting_since = -1
+        row.intent = self._intent(channel, send.message, round_.now)
+        order = SendOrder(key, row.attempt, channel, send.message, send.expires_at, send.note, location_id)
+        round_.note(key, slot, row, DeliveryState.SENDING, Reason.NONE, self._extra(order))
+        round_.sends.append(order)
+
+    def _hold(self, key: bytes, slot: Slot, row: Row, hold: Hold, round_: DeliveryRound) -> None:
+        again = row.held and row.state == DeliveryState.HELD
+        row.state, row.held = DeliveryState.HELD, True
+        row.due = row.allowed = hold.until
+        if not again or slot.head.due != hold.until:
+            round_.note(key, slot, row, DeliveryState.HELD, hold.reason)
+        name = name_of(key)
+        if not name.event_id:
+            return
+        prefix = prefix_of(key) + f"{name.rule_id}\0".encode()
+        held = [
+            (found.row.entity_version, found_key)
+            for found_key, found in round_.table.pending_under(prefix)
+            if found.row is not None and found.row.state == DeliveryState.HELD
+        ]
+        for _, found_key in sorted(held)[:-1]:
+            found = round_.table.change(found_key)
+            round_.end(found_key, found, DeliveryState.SUPERSEDED, Reason.NEWER_HELD)
+
+    def _wait(self, key: bytes, slot: Slot, row: Row, wait: Wait, round_: DeliveryRound) -> None:
+        if wait.target != row.target and wait.target >= 0:
+            row.target = row.allowed = wait.target
+            row.state = DeliveryState.SCHEDULED
+            row.due = wait.until
+            round_.note(key, slot, row, DeliveryState.SCHEDULED, Reason.MOVED)
+        row.due = wait.until
+        if row.waiting_since < 0:
+            row.waiting_since = round_.now
+
+    def _intent(self, channel: Channel, message: Message, now: int) -> Intent:
+        key = self._options.hash_key
+        if isinstance(message, SmsMessage):
+            to, sender, text = message.to, message.sender, message.text
+        else:
+            to, sender = message.to_address, message.from_address
+            text = f"{message.subject}\n{message.text}"
+        company = message.company
+        return Intent(
+            str(channel),
+            now,
+            body_hash(key, text),
+            address_hash(key, company, to),
+            address_hash(key, company, sender),
+        )
+
+    def _extra(self, order: SendOrder) -> Mapping[str, object]:
+        message = order.message
+        to = message.to if isinstance(message, SmsMessage) else message.to_address
+        sender = message.sender if isinstance(message, SmsMessage) else message.from_address
+        return {
+            "channel": str(order.channel),
+            "location_id": order.location_id,
+            "address_masked": mask(to),
+            "address_hash": address_hash(self._options.hash_key, message.company, to),
+            "sender": sender,
+            "segments": message.segments if isinstance(message, SmsMessage) else None,
+            "note": order.note,
+        }
+
+    # --- answers ----------------------------------------------------------------------------------
+
+    def answered(
+        self, order: SendOrder, slot: Slot, outcome: Outcome | Withdrawn, round_: DeliveryRound
+    ) -> None:
+        """The provider has answered, or the final check refused; ``slot`` is already marked as changed."""
+        row = slot.row
+        assert row is not None
+        extra = dict(self._extra(order))
+        if isinstance(outcome, Withdrawn):
+            state = DeliveryState.CANCELLED if outcome.cancelled else DeliveryState.SUPPRESSED
+            round_.end(order.key, slot, state, outcome.reason, extra)
+            return
+        extra["provider"] = outcome.provider
+        if isinstance(outcome, Accepted):
+            self._accepted(order.key, slot, outcome, Reason.ACCEPTED, extra, round_)
+            return
+        if outcome.detail:
+            extra["note"] = "; ".join(part for part in (order.note, outcome.detail) if part)[:500]
+        if isinstance(outcome, Rejected):
+            round_.end(order.key, slot, DeliveryState.FAILED, outcome.reason, extra)
+            if outcome.suppress:
+                round_.suppressions.append(self._suppression(order, outcome.reason, round_.now))
+        elif isinstance(outcome, RetryAt):
+            self._retry(order, slot, row, outcome, extra, round_)
+        else:
+            row.state = DeliveryState.UNKNOWN
+            row.asks = 0
+            row.due = round_.now + ASK_AFTER[0]
+            round_.note(order.key, slot, row, DeliveryState.UNKNOWN, outcome.reason, extra)
+
+    def _accepted(
+        self,
+        key: bytes,
+        slot: Slot,
+        outcome: Accepted,
+        reason: Reason,
+        extra: dict[str, object],
+        round_: DeliveryRound,
+    ) -> None:
+        extra |= {
+            "provider": outcome.provider,
+            "provider_id": outcome.provider_id,
+            "price": outcome.price,
+            "currency": outcome.currency,
+        }
+        if outcome.segments is not None:
+            extra["segments"] = outcome.segments
+        round_.end(key, slot, DeliveryState.SENT, reason, extra)
+
+    def _retry(
+        self,
+        order: SendOrder,
+        slot: Slot,
+        row: Row,
+        outcome: RetryAt,
+        extra: dict[str, object],
+        round_: DeliveryRound,
+    ) -> None:
+        if row.cancel:
+            round_.end(order.key, slot, DeliveryState.CANCELLED, row.cancel, extra)
+            return
+        row.due = round_.now + max(outcome.after, backoff(row.delivery_id, row.attempt))
+        if row.due >= order.expires_at:
+            round_.end(order.key, slot, DeliveryState.FAILED, Reason.GAVE_UP, extra)
+            return
+        row.state = DeliveryState.RETRYING
+        round_.note(order.key, slot, row, DeliveryState.RETRYING, outcome.reason, extra)
+
+    def _suppression(self, order: SendOrder, reason: str, now: int) -> Suppression:
+        message = order.message
+        to = message.to if isinstance(message, SmsMessage) else message.to_address
+        return Suppression(
+            company=message.company,
+            channel=order.channel,
+            address=to,
+            reason=str(reason),
+            since=now,
+            version=now,
+        )
+
+    # --- unknown ----------------------------------------------------------------------------------
+
+    def _inherited(self, key: bytes, slot: Slot, row: Row, round_: DeliveryRound) -> None:
+        slot = round_.table.change(key)
+        row.state = DeliveryState.UNKNOWN
+        row.asks = 0
+        since = row.intent.at if row.intent is not None else round_.now
+        row.due = max(round_.now, since + self._options.inherited_after)
+        round_.note(key, slot, row, DeliveryState.UNKNOWN, Reason.INHERITED)
+
+    def _ask(
+        self,
+        key: bytes,
+        slot: Slot,
+        row: Row,
+        round_: DeliveryRound,
+        entities: Entities,
+        customer: Customer | None,
+    ) -> None:
+        slot = round_.table.change(key)
+        pending: Pending = pending_of(key, row)
+        entity = entities.entity(prefix_of(key), pending.kind)
+        message = compose_again(
+            pending, entity, customer, self._catalog, round_.now, email_domain=self._options.email_domain
+        )
+        intent = row.intent
+        if message is None or intent is None:
+            self.asked(key, slot, None, round_)
+            return
+        now_intent = self._intent(Channel(intent.channel), message, intent.at)
+        if now_intent != intent:
+            # The text or the address is another one by now: nothing at the provider would match it.
+            self.asked(key, slot, None, round_)
+            return
+        row.due = round_.now + ASK_AFTER[0]
+        round_.inquiries.append(
+            InquiryOrder(
+                key, row.attempt, Channel(intent.channel), message, intent.at - 60_000, round_.now + 60_000
+            )
+        )
+
+    def asked(self, key: bytes, slot: Slot, answer: Inquiry | None, round_: DeliveryRound) -> None:
+        """The provider has said whether it has the message; None: it could not even be asked."""
+        row = slot.row
+        assert row is not None
+        if isinstance(answer, Accepted):
+            self._accepted(key, slot, answer, Reason.FOUND, {}, round_)
+            return
+        row.asks += 1
+        email = row.intent is not None and row.intent.channel == Channel.EMAIL
+        if answer is not None and not email and row.asks < len(ASK_AFTER):
+            row.due = round_.now + ASK_AFTER[row.asks]
+            return
+        if email and not row.resent and not row.cancel:
+            row.resent = True
+            row.state = DeliveryState.RETRYING
+            row.due = round_.now
+            round_.note(key, slot, row, DeliveryState.RETRYING, Reason.RESENT)
+            return
+        round_.end(key, slot, DeliveryState.UNKNOWN_CLOSED, row.cancel or Reason.NOT_RESENT)

@@ -1,0 +1,114 @@
+"""Reference data that changes while messages wait (P6): which pending rows must be looked at again.
+
+What a partition has applied is kept in the ``applied`` family, so that a start, a crash or a move of the
+partition resumes what was left: rule versions under ``company NUL rule``, and under ``company NUL`` a stamp
+of the company's own version and those of its locations.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from hashlib import blake2b
+
+from schemas.records import DeliveryState
+from streams.domain.catalog import Catalog
+from streams.domain.reasons import Reason
+from streams.stages.arming import Entities, retime
+from streams.stages.ports import KeyValue, Write, prefix_end
+from streams.stages.round import DeliveryRound
+from streams.stages.slots import IN_FLIGHT, name_of
+
+ROWS = 500
+"""Slots looked at in one round of a sweep: some milliseconds, so that what is due is not kept waiting."""
+
+ALL = ""
+"""In the place of a rule id: everything pending of the company."""
+
+
+def stamp(catalog: Catalog, company_id: str) -> bytes:
+    """Changes whenever the company's hours, zone or quiet hours, or one of its locations, change."""
+    company = catalog.company(company_id)
+    parts = [f"{company.version if company else -1}"]
+    parts += sorted(f"{location.id}={location.version}" for location in catalog.locations_of(company_id))
+    return blake2b("\0".join(parts).encode(), digest_size=12).digest()
+
+
+class Sweeper:
+    """The rules and companies whose pending rows of one partition are still to be looked at."""
+
+    def __init__(self, store: KeyValue, catalog: Catalog) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._todo: deque[tuple[str, str]] = deque()
+        self._cursor = b""
+
+    def __len__(self) -> int:
+        return len(self._todo)
+
+    def notice(self, names: Iterable[tuple[str, str]]) -> None:
+        """Queues those of the (company, rule id) pairs that are not applied yet; rule id ALL: the company."""
+        for name in names:
+            if name not in self._todo and self._applied(name) != self._wanted(name):
+                self._todo.append(name)
+
+    def notice_all(self) -> None:
+        """At opening: compares everything with what the store has applied, deletions included."""
+        self.notice((company.id, ALL) for company in self._catalog.companies())
+        self.notice(
+            (company.id, rule.id)
+            for company in self._catalog.companies()
+            for rule in self._catalog.rules_of(company.id)
+        )
+        low = b""
+        while rows := self._store.scan("applied", low, None, 1_000):
+            low = rows[-1][0] + b"\0"
+            names = (key.decode().split("\0") for key, _ in rows)
+            self.notice((company, rule) for company, rule in names if rule)
+
+    def step(self, round_: DeliveryRound, entities: Entities) -> bool:
+        """Looks at the next rows of the first name in the queue; False: there was nothing to do."""
+        if not self._todo:
+            return False
+        name = self._todo[0]
+        company, rule_id = name
+        prefix = f"{company}\0".encode()
+        rows = self._store.scan("slots", self._cursor or prefix, prefix_end(prefix), ROWS)
+        keys = [key for key, _ in rows if rule_id == ALL or name_of(key).rule_id == rule_id]
+        round_.table.load(keys)
+        for key in keys:
+            self._look(key, round_, entities)
+        if len(rows) == ROWS:
+            self._cursor = rows[-1][0] + b"\0"
+            return True
+        self._cursor = b""
+        self._todo.popleft()
+        round_.writes.append(self._mark(name))
+        return True
+
+    def _look(self, key: bytes, round_: DeliveryRound, entities: Entities) -> None:
+        found = round_.table.get(key)
+        if found is None or found.row is None or found.row.state in IN_FLIGHT:
+            return
+        name = name_of(key)
+        slot = round_.table.change(key)
+        rule = self._catalog.rule(name.company, name.rule_id)
+        if rule is None:
+            if found.row.target >= 0:
+                round_.end(key, slot, DeliveryState.CANCELLED, Reason.RULE_DELETED)
+            return
+        slot.head.rule_version = max(slot.head.rule_version, rule.version)
+        retime(key, slot, round_, entities, self._catalog)
+
+    def _wanted(self, name: tuple[str, str]) -> bytes | None:
+        company, rule_id = name
+        if rule_id == ALL:
+            return stamp(self._catalog, company)
+        rule = self._catalog.rule(company, rule_id)
+        return rule.version.to_bytes(8, "big") if rule is not None else None
+
+    def _applied(self, name: tuple[str, str]) -> bytes | None:
+        return self._store.get("applied", "\0".join(name).encode())
+
+    def _mark(self, name: tuple[str, str]) -> Write:
+        return ("applied", "\0".join(name).encode(), self._wanted(name))
