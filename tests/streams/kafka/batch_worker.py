@@ -74,6 +74,7 @@ def main(options: Options) -> None:
             max_records=options.max_records,
             max_in_flight=options.max_in_flight,
             drain_timeout=options.drain_timeout,
+            leader_delay=0.1,
         ),
     )
 
