@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from email import message_from_bytes, policy
+from email.header import decode_header, make_header
 from email.headerregistry import Address
 from email.message import EmailMessage as LibraryMessage
+from email.utils import parseaddr
 
 import pytest
 from hypothesis import assume, example, given, settings
@@ -13,9 +15,9 @@ from hypothesis import strategies as st
 from senders.mime import HeaderError, address, build
 from tests.senders.samples import NOW, email
 
-PRINTABLE = st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp", "Cn"))
+PRINTABLE = st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp", "Cn"])
 HEADER = st.text(PRINTABLE, max_size=200) | st.text(st.sampled_from('ab "\\,;<>@()=?_ü€😀\t.'), max_size=150)
-BODY = st.text(st.characters(exclude_categories=("Cs",)) | st.sampled_from(".=\r\n \t-_"), max_size=400)
+BODY = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from(".=\r\n \t-_"), max_size=400)
 LOCAL = st.text(st.sampled_from("abcZ09!#$%&'*+/=?^_`{|}~-üß日"), min_size=1, max_size=20)
 DOMAIN = st.sampled_from(["example.com", "straße.de", "例え.jp", "a.b-c.example", "xn--strae-oqa.de"])
 
@@ -34,12 +36,20 @@ def content(part: LibraryMessage) -> str:
     return raw.decode().replace("\r\n", "\n")
 
 
+def phrase(data: bytes) -> str:
+    """The recipient's name. By the older decoder: the newer one of Python 3.11 puts a blank between two
+    encoded words of a name, where RFC 2047 6.2 has none."""
+    raw = message_from_bytes(data, policy=policy.compat32)["To"]
+    name, _ = parseaddr(str(raw).replace("\r\n", ""))
+    return str(make_header(decode_header(name)))
+
+
 def lines(text: str) -> str:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return text if text.endswith("\n") else text + "\n"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(HEADER, HEADER, BODY, BODY, LOCAL, DOMAIN)
 @example("a" * 61, 'say "hi" \\ o/', ".", "..\r\n.", "ann", "example.com")
 @example(" =?utf-8?q?no?= ", "=?", "=_", "--=_", "ann", "example.com")
@@ -71,7 +81,7 @@ def test_the_library_reads_what_was_meant(
     assert _folded(seen["Subject"]) == _folded(subject)
     [to] = seen["To"].addresses
     assert isinstance(to, Address)
-    assert _folded(to.display_name) == _folded(name.strip())
+    assert _folded(phrase(mime.data)) == _folded(name)
     assert to.addr_spec == mime.recipient or mime.needs_utf8
     parts = list(seen.iter_parts()) if seen.is_multipart() else [seen]
     assert [part.get_content_type() for part in parts] == [
@@ -135,7 +145,7 @@ BREAKS = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     st.sampled_from(["subject", "to_name", "from_name", "to_address", "from_address", "message_id"]),
     st.text(PRINTABLE, min_size=1, max_size=10),
