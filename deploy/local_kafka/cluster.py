@@ -1,0 +1,110 @@
+"""A real Apache Kafka in KRaft mode, without Docker: for integration tests and for trying things."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from deploy.local_kafka.jars import LocalKafkaError
+from deploy.local_kafka.node import Node, free_addresses
+
+_ATTEMPTS = 3
+"""Another process may take a free port in the moment before the broker does."""
+
+
+class LocalKafka:
+    """``nodes`` brokers (one or three), each of them a controller too, on loopback ports of their own.
+
+    ``folder``: where everything is kept; None: a temporary one that ``stop`` removes. ``properties`` are
+    added to those of every broker. Blocking; use it as a context manager. The broker does not end by itself
+    when this process is killed.
+    """
+
+    def __init__(
+        self,
+        *,
+        nodes: int = 1,
+        folder: Path | None = None,
+        properties: Mapping[str, str] | None = None,
+        heap_mb: int = 512,
+    ) -> None:
+        self._count = nodes
+        self._given_folder = folder
+        self._folder: Path | None = None
+        self._properties = dict(properties or {})
+        self._heap_mb = heap_mb
+        self.nodes: list[Node] = []
+
+    @property
+    def bootstrap(self) -> str:
+        """``host:port,...`` of all brokers once started."""
+        return ",".join(node.address.bootstrap for node in self.nodes)
+
+    def start(self, timeout: float = 90.0) -> str:
+        """Fetches the jars if need be, starts all nodes and blocks until they serve. Returns ``bootstrap``.
+
+        Raises LocalKafkaError with the end of the log of a node that does not start.
+        """
+        if self.nodes:
+            raise LocalKafkaError("it is running already")
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                self._start(time.monotonic() + timeout)
+                break
+            except LocalKafkaError as error:
+                self.stop()
+                if "Address already in use" not in str(error) or attempt == _ATTEMPTS:
+                    raise
+        return self.bootstrap
+
+    def stop(self) -> None:
+        """Ends all nodes and removes a temporary folder. Idempotent."""
+        nodes, self.nodes = self.nodes, []
+        for node in nodes:
+            # The last of several waits for a quorum that has gone: give it little time to say good-bye.
+            node.stop(timeout=30.0 if len(nodes) == 1 else 5.0)
+        if self._folder is not None and self._given_folder is None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder = None
+
+    def restart(self, number: int, timeout: float = 60.0) -> None:
+        """Starts node ``number`` (from 1) again, on its ports and its data, after its ``stop`` or ``kill``."""
+        node = self.nodes[number - 1]
+        node.launch()
+        node.wait_ready(time.monotonic() + timeout)
+
+    def _start(self, deadline: float) -> None:
+        self._folder = self._given_folder or Path(tempfile.mkdtemp(prefix="carillon-kafka-"))
+        addresses = free_addresses(self._count)
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        self.nodes = [
+            Node(
+                self._folder / f"node-{address.number}",
+                address,
+                addresses,
+                cluster_id,
+                properties=self._properties,
+                heap_mb=self._heap_mb,
+            )
+            for address in addresses
+        ]
+        for node in self.nodes:
+            node.launch()
+        for node in self.nodes:
+            node.wait_ready(deadline)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
