@@ -76,10 +76,11 @@ def main() -> None:
     try:
         while True:
             message = consumer.poll(1.0)
-            if message is None or message.error() or message.value() is None:
+            raw = None if message is None or message.error() else message.value()
+            if message is None or raw is None:
                 continue
             try:
-                delivery = decode(codec, registry, message.value())
+                delivery = decode(codec, registry, raw)
             except DecodeError as error:
                 sys.stderr.write(f"offset {message.offset()} of partition {message.partition()}: {error}\n")
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import socket
 import ssl
 import subprocess
@@ -13,16 +14,20 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry.avro import AvroSerializer
+from confluent_kafka.serialization import MessageField, SerializationContext
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from schemas.codec import Codec
-from schemas.contracts import CONTRACTS, TOPICS
+from schemas.codec import Codec, decode_json_change
+from schemas.contracts import CONTRACTS, FOLDER, TOPICS
 from schemas.errors import DecodeError, RegistryError, UnknownSchemaId
-from schemas.records import Customer
+from schemas.records import Customer, EntityKind
 from schemas.registry import EmbeddedRegistry, HttpRegistry, RegistryConfig, open_registry
 from tests.schemas.fake_registry import FakeRegistry, serving
+from tests.schemas.test_codec import change
 
 
 @pytest.fixture
@@ -176,6 +181,15 @@ def _certificate(folder: Path) -> tuple[Path, Path]:
         )
     )
     return paths
+
+
+async def test_what_confluents_serialiser_writes_is_read(fake: FakeRegistry) -> None:
+    client = SchemaRegistryClient({"url": fake.url})
+    serialise = AvroSerializer(client, (FOLDER / "order-change.avsc").read_text("utf-8"))
+    raw = serialise(change(details=None), SerializationContext("orders", MessageField.VALUE))
+    registry = HttpRegistry(RegistryConfig(fake.url))
+    (found,) = await Codec(registry).read_changes(EntityKind.ORDER, [raw])
+    assert found == decode_json_change(EntityKind.ORDER, json.dumps(change()).encode())
 
 
 async def test_tls_with_a_ca_and_a_client_certificate(tmp_path: Path) -> None:
