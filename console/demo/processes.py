@@ -54,23 +54,27 @@ class Processes:
         self._children: dict[str, Child] = {}
         logs.mkdir(parents=True, exist_ok=True)
 
-    def start(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Child:
-        """Runs ``python ARGUMENTS``. A Ctrl-C at the terminal reaches the demo alone, which ends the rest in
-        order."""
+    def start(self, name: str, arguments: Sequence[str], environment: Mapping[str, str | None]) -> Child:
+        """Runs ``python ARGUMENTS`` with our environment and these changes (None: unset). A Ctrl-C at the
+        terminal reaches the demo alone, which ends the rest in order."""
         log = self._logs / f"{name}.log"
+        merged = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
         with log.open("ab") as output:
             popen = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
                 [sys.executable, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+                env={key: value for key, value in merged.items() if value is not None},
                 start_new_session=True,
                 preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - one prctl call; the demo has no locks
             )
         child = Child(name, popen, log)
         self._children[name] = child
         return child
+
+    def get(self, name: str) -> Child:
+        return self._children[name]
 
     def check(self) -> None:
         """Raises DemoError if any child has ended."""

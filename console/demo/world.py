@@ -1,0 +1,221 @@
+"""What the demo runs: the embedded broker, two local providers, the workers; and the hands of the simulated
+shop that publish into it. Everything is a process of its own on loopback ports chosen by the system; the
+workers are those of ``carillon worker`` and know nothing of a demo.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import tempfile
+import time
+import urllib.request
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from console.demo.driver import Positions, Status, StatusClient
+from console.demo.ledgers import Ledgers
+from console.demo.processes import Processes, read_ready
+from console.demo.scenario import Published
+from deploy.fakes.sms import ACCOUNT, TOKEN
+from schemas.codec import Codec
+from schemas.records import Change, Delivery
+from schemas.registry import EmbeddedRegistry
+from streams.clock import FileClock
+from streams.kafka.embedded import EmbeddedBroker
+from streams.kafka.offsets import Offsets
+from streams.kafka.producer import BatchProducer
+from streams.kafka.tail import Deliveries, Tail
+from streams.kafka.topics import ENTITY_TOPICS, REFERENCE_TOPICS, partition_counts, topic_plan
+from streams.settings import PREFIX, Settings
+
+PARTITIONS = 4
+CONSUMED = (*ENTITY_TOPICS, "customer-consents", "consents", "timers", *REFERENCE_TOPICS)
+_SESSION_TIMEOUT = 6000
+"""Milliseconds until the group notices that a worker was killed: short, so that the story goes on soon, and
+longer than a busy machine keeps a worker from its heartbeat."""
+_KILL_AFTER = 12
+"""Messages of the burst that the provider has taken when the worker is killed."""
+_SLOW = 0.03
+"""Seconds by which the SMS provider answers later while the worker is killed, so that the kill lands among
+messages that are on their way: on a quick machine the burst would be over before."""
+
+
+class World:
+    """``out`` keeps what is to be looked at afterwards. ``aside`` is told what is being started."""
+
+    def __init__(self, out: Path, start: int, *, workers: int, aside: Callable[[str], None]) -> None:
+        self.count = workers
+        self._out = out
+        self._aside = aside
+        self._scratch = Path(tempfile.mkdtemp(prefix="carillon-demo-"))
+        self._clock_file = self._scratch / "clock"
+        self.clock = FileClock(self._clock_file, start=start)
+        self.ledgers = Ledgers(out / "sms", out / "mail")
+        self._processes = Processes(out / "logs")
+        self._counts = partition_counts(topic_plan(Settings(partitions=PARTITIONS)))
+        self._broker = EmbeddedBroker(self._counts)
+        self._runner = asyncio.Runner()
+        self._codec = Codec(EmbeddedRegistry())
+        self._producer: BatchProducer | None = None
+        self._log: Deliveries | None = None
+        self._offsets: Offsets | None = None
+        self._clients: dict[str, StatusClient] = {}
+
+    # --- start and end
+
+    def start(self, setup: Iterable[Published]) -> None:
+        """Brings everything up, in order, with the shop's own records published before the workers start.
+
+        Raises DemoError, or what the broker raises when it can't start.
+        """
+        self._aside("starting a Kafka broker in memory (librdkafka's mock cluster)")
+        bootstrap = self._broker.start()
+        self._offsets = Offsets(bootstrap, {})
+        self._log = Deliveries(
+            Tail(bootstrap, {}, "delivery-log"), lambda value: self._codec.decode(Delivery, value)
+        )
+        self._producer = BatchProducer(bootstrap, {}, partitions=self._counts.__getitem__, linger_ms=0)
+        self._runner.run(self._producer.start())
+        self._aside("starting an SMS provider and a mail server that keep what they get")
+        for name in ("sms", "mail"):
+            self._provider(name)
+        sms, mail = (self._ready(name) for name in ("sms", "mail"))
+        self._environment = {
+            "CARILLON_BROKER": bootstrap,
+            "CARILLON_CLOCK": f"file:{self._clock_file}",
+            "CARILLON_PARTITIONS": str(PARTITIONS),
+            "CARILLON_SESSION_TIMEOUT": str(_SESSION_TIMEOUT),
+            "CARILLON_SMS_ACCOUNT": ACCOUNT,
+            "CARILLON_SMS_TOKEN": "env:DEMO_SMS_TOKEN",
+            "DEMO_SMS_TOKEN": TOKEN,
+            "CARILLON_SMS_API": f"http://{sms['host']}:{sms['port']}",
+            "CARILLON_SMTP_HOST": str(mail["host"]),
+            "CARILLON_SMTP_PORT": str(mail["port"]),
+            "CARILLON_SMTP_TLS": "none",
+            "CARILLON_EMAIL_DOMAIN": "carillon.example",
+            "CARILLON_WEB_PORT": "0",
+        }
+        self._sms_url = self._environment["CARILLON_SMS_API"]
+        self.publish(setup)
+        names = [f"worker-{number}" for number in range(1, self.count + 1)]
+        self._aside(f"starting {self.count} worker{'s' if self.count > 1 else ''}: carillon worker")
+        for name in names:
+            self._worker(name)
+        for name in names:
+            self._connect(name)
+
+    def close(self) -> None:
+        """Ends every process and removes what nobody looks at afterwards. Idempotent."""
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
+        self._processes.stop_all()
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+        if self._producer is not None:
+            self._runner.run(self._producer.stop())
+            self._producer = None
+        self._broker.stop()
+        self._runner.close()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    # --- the shop's hands
+
+    def publish(self, records: Iterable[Published]) -> int:
+        """Returns when the broker has acknowledged all of them; how many they were."""
+        assert self._producer is not None
+        by_topic: defaultdict[str, list[tuple[bytes, bytes | None]]] = defaultdict(list)
+        for item in records:
+            by_topic[item.topic].append((item.key, self._encoded(item)))
+        for topic, pairs in by_topic.items():
+            self._runner.run(self._producer.send(topic, pairs))
+        return sum(map(len, by_topic.values()))
+
+    def _encoded(self, item: Published) -> bytes:
+        if item.kind is not None:
+            assert isinstance(item.record, Change)
+            return self._codec.encode_change(item.kind, item.record)
+        return self._codec.encode(item.record)
+
+    # --- what can be seen
+
+    def read_log(self) -> list[Delivery]:
+        assert self._log is not None
+        return self._log.read_to_end()
+
+    def ends(self) -> Positions:
+        assert self._offsets is not None
+        return self._offsets.ends(CONSUMED)
+
+    def statuses(self) -> list[Status]:
+        read = (client.read() for client in self._clients.values())
+        return [status for status in read if status is not None]
+
+    def check(self) -> None:
+        self._processes.check()
+
+    # --- a worker is killed
+
+    def kill_while_sending(self, move: Callable[[], None]) -> int:
+        """Calls ``move``, which makes messages due, and kills the first worker (SIGKILL) among them. How many
+        the provider had taken by then."""
+        before = self.ledgers.read()
+        self._slow_sms(_SLOW)
+        move()
+        until = time.monotonic() + 30
+        while self.ledgers.read() < before + _KILL_AFTER and time.monotonic() < until:
+            self.check()
+            time.sleep(0.002)
+        name = "worker-1"
+        pid = self._processes.kill(name)
+        self._clients.pop(name).close()
+        taken = self.ledgers.read() - before
+        self._aside(f"kill -9 {pid} ({name}), {taken} messages after the burst began")
+        self._slow_sms(0)
+        return taken
+
+    def restart(self) -> None:
+        """Starts the killed worker again, with what is left of its disk."""
+        self._aside("starting worker-1 again")
+        (self._data("worker-1") / "web.json").unlink(missing_ok=True)
+        self._worker("worker-1")
+        self._connect("worker-1")
+
+    def _slow_sms(self, seconds: float) -> None:
+        wish: dict[str, object] = {"clear": True}
+        if seconds:
+            wish["behaviours"] = [{"fault": "delay", "seconds": seconds, "times": 0}]
+        request = urllib.request.Request(  # noqa: S310 - our own provider on loopback
+            f"{self._sms_url}/_control", json.dumps(wish).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=10):  # noqa: S310 - likewise
+            pass
+
+    # --- processes
+
+    def _provider(self, name: str) -> None:
+        ready, folder = self._scratch / f"{name}.json", self._out / name
+        arguments = ["-m", f"deploy.fakes.{name}", "--port", "0", "--ready-file", str(ready)]
+        arguments += ["--ledger", str(folder), "--clock", str(self._clock_file)]
+        self._processes.start(name, arguments, {})
+
+    def _ready(self, name: str) -> Mapping[str, object]:
+        return read_ready(self._scratch / f"{name}.json", self._processes.get(name))
+
+    def _data(self, name: str) -> Path:
+        return self._scratch / name
+
+    def _worker(self, name: str) -> None:
+        # What the user has set for their own workers is not for these.
+        unset = {key: None for key in os.environ if key.startswith(PREFIX)}
+        environment = {**unset, **self._environment, "CARILLON_DATA": str(self._data(name))}
+        self._processes.start(name, ["-m", "console", "worker"], environment)
+
+    def _connect(self, name: str) -> None:
+        web = read_ready(self._data(name) / "web.json", self._processes.get(name), deadline=60)
+        self._clients[name] = StatusClient(str(web["host"]), int(web["port"]))
