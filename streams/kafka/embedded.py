@@ -279,6 +279,8 @@ def _topics(text: str) -> dict[str, int]:
     for part in filter(None, text.split(",")):
         name, _, count = part.partition(":")
         topics[name] = int(count or DEFAULT_PARTITIONS)
+        if topics[name] < 1:
+            raise argparse.ArgumentTypeError(f"{part!r}: a topic has at least one partition")
     return topics
 
 

@@ -34,6 +34,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """``topic/partition`` to a start offset that goes before the file's."""
     stuck: list[str] = []
     """``topic/partition`` whose batches are never done."""
+    hold_for: str | None = None
+    """A file name in the folder: nothing is done before it exists."""
     raise_on: str | None = None
     """A value at which the agent raises."""
     plain: bool = False
@@ -97,6 +99,9 @@ def main(options: Options) -> None:
         if f"{batch.topic}/{batch.partition}" in options.stuck:
             note("stuck", partition=batch.partition, first=batch.first_offset, count=len(batch.records))
             await asyncio.Event().wait()
+        while options.hold_for is not None and not (folder / options.hold_for).exists():
+            note("holding", first=batch.first_offset)
+            await asyncio.sleep(0.05)
         lines = []
         for record in batch.records:
             value = (record.value or b"-").decode()
