@@ -81,9 +81,9 @@ class Narrator:
             case DeliveryState.SCHEDULED:
                 return self._scheduled(delivery, rule, person, what)
             case DeliveryState.HELD:
-                opens = moment(delivery.next_at, person.zone) if delivery.next_at is not None else "later"
+                opens = _short(delivery.next_at, person.zone) if delivery.next_at is not None else "later"
                 why = _reason(delivery.reason)
-                return "~", f"{channel} to {person.name} waits until {opens.strip()}  [{what}] {why}"
+                return "~", f"{channel} to {person.name} waits until {opens}  [{what}] {why}"
             case DeliveryState.SENT:
                 said = _said(messages.get(delivery.provider_id))
                 return ">", f"{channel} to {person.name}: {said}  [{what}]"
@@ -102,7 +102,7 @@ class Narrator:
         """Told of reminders: they wait for days. A notification that is due at once only waits on paper."""
         if rule is None or rule.kind is not RuleKind.REMINDER or delivery.due_at is None:
             return None
-        due = " ".join(moment(delivery.due_at, person.zone).split())
+        due = _short(delivery.due_at, person.zone)
         slot = (delivery.entity_id, delivery.rule_id)
         before, self._waiting[slot] = self._waiting.get(slot), due
         if before is None:
@@ -110,6 +110,10 @@ class Narrator:
         if before == due:
             return None
         return "+", f"the reminder for {person.name} moves from {before} to {due}  [{what}]"
+
+
+def _short(millis: int, zone: str) -> str:
+    return " ".join(moment(millis, zone).split())
 
 
 def _reason(code: str) -> str:
