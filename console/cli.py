@@ -21,6 +21,7 @@ class Entry(NamedTuple):
 
 
 COMMANDS: dict[str, Entry] = {
+    "worker": Entry("console.worker:worker", "Run a worker: read changes, arm timers, send what is due."),
     "demo": Entry("console.demo.command:demo", "Watch a simulated repair shop and what its customers get."),
 }
 

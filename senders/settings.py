@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from senders.secret import Secret
+from streams.secret import Secret
 
 LONGEST_VALIDITY = 36_000
 """Seconds. https://www.twilio.com/docs/messaging/api/message-resource: ValidityPeriod is 1 to 36,000."""

@@ -24,7 +24,7 @@ from senders.addresses import with_delivery
 from senders.details import detail_of
 from senders.outcomes import twilio_verdict
 from senders.pacing import Bucket
-from senders.secret import Secret
+from streams.secret import Secret
 from senders.settings import LONGEST_VALIDITY, TwilioSettings
 from streams.domain.messages import (
     Accepted,

@@ -8,6 +8,9 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+_POLL = 0.01
+"""Seconds between looks at a clock that somebody else moves."""
+
 _MILLIS = struct.Struct("<q")
 
 
@@ -15,6 +18,9 @@ class Clock(Protocol):
     """Milliseconds since the epoch, never going backwards within one process."""
 
     def now(self) -> int: ...
+
+    def seconds_until(self, moment: int) -> float:
+        """How long to sleep, at most, before ``moment`` can have come; 0 when it has."""
 
 
 class SystemClock:
@@ -25,6 +31,9 @@ class SystemClock:
 
     def now(self) -> int:
         return (time.clock_gettime_ns(time.CLOCK_BOOTTIME) + self._offset) // 1_000_000
+
+    def seconds_until(self, moment: int) -> float:
+        return max(0.0, (moment - self.now()) / 1000)
 
 
 class FileClock:
@@ -39,8 +48,16 @@ class FileClock:
     def now(self) -> int:
         return int(_MILLIS.unpack(self._map[:])[0])
 
+    def seconds_until(self, moment: int) -> float:
+        return 0.0 if moment <= self.now() else _POLL
+
     def set(self, millis: int) -> None:
         """Moves the clock forward; backwards is refused."""
         if millis < self.now():
             raise ValueError(f"a clock does not go back: {millis} is before {self.now()}")
         self._map[:] = _MILLIS.pack(millis)
+
+
+def clock_of(setting: str) -> Clock:
+    """The clock that the setting ``clock`` names: ``system`` or ``file:PATH``."""
+    return FileClock(Path(setting.removeprefix("file:"))) if setting.startswith("file:") else SystemClock()

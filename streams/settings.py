@@ -12,6 +12,8 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from streams.secret import Secret
+
 PREFIX = "CARILLON_"
 
 
@@ -21,26 +23,6 @@ class SettingsError(ValueError):
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
         super().__init__("\n".join(problems))
-
-
-class Secret:
-    """A value that no repr, log line or error shows."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        return self._value
-
-    def __bool__(self) -> bool:
-        return bool(self._value)
-
-    def __repr__(self) -> str:
-        return "Secret(***)" if self._value else "Secret()"
-
-    __str__ = __repr__
 
 
 def _at(default: Any, help_text: str, *, choices: tuple[str, ...] = (), low: int | None = None) -> Any:

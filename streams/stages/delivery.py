@@ -126,6 +126,17 @@ class DeliveryStage:
         names = self._ready.take(now, capacity, limit)
         if not names:
             return None
+        try:
+            round_, entities = self._look(names, now)
+        except BaseException:
+            self._ready.moved(names)  # a schema must be fetched first: they are still due
+            raise
+        entities.flush(round_)
+        self._in_flight |= {order.key: order.attempt for order in round_.sends}
+        self._in_flight |= {order.key: order.attempt for order in round_.inquiries}
+        return round_.finish(None)
+
+    def _look(self, names: Sequence[tuple[int, bytes]], now: int) -> tuple[DeliveryRound, Entities]:
         round_, entities = self._begin(now)
         keys = [key for _, key in names]
         round_.table.load(keys)
@@ -135,11 +146,9 @@ class DeliveryStage:
             slot = round_.table.get(key)
             if slot is None or slot.row is None or slot.row.due != due:
                 continue  # moved or gone since it was read
-            self._firing.look(key, slot, round_, entities, customers[key], in_flight=key in self._in_flight)
-        entities.flush(round_)
-        for order in (*round_.sends, *round_.inquiries):
-            self._in_flight[order.key] = order.attempt
-        return round_.finish(None)
+            in_flight = key in self._in_flight
+            self._firing.look(key, slot, round_, entities, customers[key], in_flight=in_flight)
+        return round_, entities
 
     def final_check(self, order: SendOrder) -> Withdrawn | None:
         """Immediately before the provider call (P3): has anything been withdrawn since the intent?"""

@@ -112,7 +112,9 @@ class Firing:
         row.state = DeliveryState.SENDING
         row.waiting_since = -1
         row.intent = self._intent(channel, send.message, round_.now)
-        order = SendOrder(key, row.attempt, channel, send.message, send.expires_at, send.note, location_id)
+        order = SendOrder(
+            key, row.attempt, channel, send.message, send.expires_at, send.note, location_id, row.allowed
+        )
         round_.note(key, slot, row, DeliveryState.SENDING, Reason.NONE, self._extra(order))
         round_.sends.append(order)
 

@@ -41,6 +41,8 @@ class SendOrder:
     expires_at: int
     note: str
     location_id: str
+    allowed: int
+    """From when lateness counts (milliseconds)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,10 @@ class DeliveryRound:
             self.changelog.append((SOURCE, raw))
             self.writes.append(("meta", SOURCE, raw))
         return self
+
+    def channels(self) -> list[Channel]:
+        """The channel of each provider call that the round asks for."""
+        return [order.channel for order in self.sends] + [order.channel for order in self.inquiries]
 
     def after(self, pending: int) -> list[Write]:
         """Written with the round: the number of pending rows."""

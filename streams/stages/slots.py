@@ -2,8 +2,9 @@
 
 A slot is named by (company, kind, entity, customer, rule, event id); the event id is empty for a reminder,
 which has one slot for its whole life. A slot has a *head* (versions, ids already sent) that outlives the
-message by 35 days, and while something is pending a *row*. Rows lie in the ``due`` family in the order of their next look,
-so that a burst is one sequential read; the head says where the row is. The changelog has both in one record.
+message by 35 days, and while something is pending a *row*. Rows lie in the ``due`` family in the order of
+their next look, so that a burst is one sequential read; the head says where the row is. The changelog has
+both in one record.
 
 Families: ``slots`` (key: head), ``due`` (due + key: row), ``expiry`` (until + key), ``entities`` (newest
 facts), ``consents``, ``meta``, ``applied``.
@@ -144,7 +145,7 @@ class SlotTable:
     def __init__(self, store: KeyValue) -> None:
         self._store = store
         self._slots: dict[bytes, Slot | None] = {}
-        self._before: dict[bytes, tuple[int, int]] = {}  # due and until as the store has them
+        self._before: dict[bytes, tuple[int, int, Row | None]] = {}  # due, until and row in the store
         self._dirty: dict[bytes, None] = {}
 
     def load(self, keys: Iterable[bytes]) -> None:
@@ -165,7 +166,7 @@ class SlotTable:
             raw = rows.get(key)
             row, successor = _rows(raw) if raw is not None else (None, None)
             self._slots[key] = Slot(head, row, successor)
-            self._before[key] = (head.due, head.until)
+            self._before[key] = (head.due, head.until, row)
 
     def get(self, key: bytes) -> Slot | None:
         if key not in self._slots:
@@ -187,7 +188,7 @@ class SlotTable:
         self._dirty[key] = None
 
     def pending_under(self, prefix: bytes) -> list[tuple[bytes, Slot]]:
-        """All that is pending whose key begins with ``prefix``, in key order, this round's changes included."""
+        """What is pending under ``prefix``, in key order, this round's changes included."""
         stored = self._store.scan("slots", prefix, prefix_end(prefix), 1_000_000)
         keys = {key for key, _ in stored} | {key for key in self._slots if key.startswith(prefix)}
         self.load(sorted(keys))
@@ -199,7 +200,7 @@ class SlotTable:
         done = Flushed()
         for key in self._dirty:
             slot = self._slots[key]
-            due, until = self._before.get(key, (-1, -1))
+            due, until, row = self._before.get(key, (-1, -1, None))
             if slot is None:
                 done.changelog.append((SLOT_TAG + key, None))
                 done.writes.append(("slots", key, None))
@@ -214,14 +215,14 @@ class SlotTable:
                 done.writes.append(("due", due_key(due, key), None))
             if slot is not None and slot.row is not None:
                 done.writes.append(("due", due_key(now_due, key), _encode((slot.row, slot.successor))))
-                if due != now_due:
+                if due != now_due or slot.row is not row:
                     done.moved.append((now_due, key))
             if until >= 0 and until != now_until:
                 done.writes.append(("expiry", due_key(until, key), None))
             if now_until >= 0 and until != now_until:
                 done.writes.append(("expiry", due_key(now_until, key), b""))
             done.pending += (now_due >= 0) - (due >= 0)
-            self._before[key] = (now_due, now_until)
+            self._before[key] = (now_due, now_until, slot.row if slot is not None else None)
         self._dirty.clear()
         return done
 

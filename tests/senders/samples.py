@@ -7,7 +7,7 @@ from typing import Any
 
 from deploy.fakes.mail import MailFake
 from deploy.fakes.sms import SmsFake
-from senders.secret import Secret
+from streams.secret import Secret
 from senders.settings import SmtpSettings, Tls, TwilioSettings
 from streams.domain.messages import EmailMessage, SmsMessage
 

@@ -7,7 +7,7 @@ import pytest
 
 from deploy.fakes.mail import MailFake
 from deploy.fakes.sms import SmsFake
-from senders.secret import Secret
+from streams.secret import Secret
 from senders.settings import SenderSettings, SmtpSettings, Tls
 from senders.smtp_email import SmtpEmail
 from senders.twilio_sms import TwilioSms

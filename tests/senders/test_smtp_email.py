@@ -20,7 +20,7 @@ from deploy.fakes.mail import At, Fault, MailFake
 from deploy.fakes.sms import SmsFake
 from schemas.records import Channel
 from senders.factory import build_senders
-from senders.secret import Secret
+from streams.secret import Secret
 from senders.settings import SenderSettings, SmtpSettings, Tls
 from senders.smtp_email import SmtpEmail
 from senders.twilio_sms import TwilioSms

@@ -1,0 +1,127 @@
+"""One partition of an entity topic on this worker: its store, its stage, and the order of writes."""
+
+from __future__ import annotations
+
+import asyncio
+
+from agents.partition import PartitionStore, Shared
+from schemas.records import EntityKind
+from streams.kafka.batches import RecordBatch
+from streams.stages.entity import FAMILIES, EntityRound, EntityStage, Incoming, restored
+
+TOPICS: dict[str, EntityKind] = {
+    "orders": EntityKind.ORDER,
+    "leads": EntityKind.LEAD,
+    "appointments": EntityKind.APPOINTMENT,
+}
+
+
+class EntityPartition:
+    """``batch`` for the agent; ``reference_changed`` when rules change. Sweeps run in a task of their own
+    between batches."""
+
+    def __init__(self, shared: Shared, topic: str, partition: int) -> None:
+        self._shared = shared
+        self._topic = topic
+        self._kind = TOPICS[topic]
+        self._partition = partition
+        self._lock = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._sweeper: asyncio.Task[None] | None = None
+        self._state = PartitionStore(
+            shared, f"{topic}-state", partition, FAMILIES, lambda _, records: restored(records)
+        )
+        self._stage = self._new_stage()
+
+    async def open(self) -> None:
+        """Restores the store and begins to apply rules that changed meanwhile."""
+        await self._state.restore()
+        self._stage = self._new_stage()
+        self._stage.rules_changed(
+            [
+                (company.id, rule.id)
+                for company in self._shared.catalog.companies()
+                for rule in self._shared.catalog.rules_of(company.id)
+            ]
+        )
+        self._wake.set()
+        self._sweeper = asyncio.create_task(self._sweep(), name=f"sweep {self._topic}[{self._partition}]")
+
+    async def pause(self) -> None:
+        """The partition may be another worker's from now on: finishes the step under way, begins no other."""
+        sweeper, self._sweeper = self._sweeper, None
+        if sweeper is not None:
+            sweeper.cancel()
+            await asyncio.gather(sweeper, return_exceptions=True)
+
+    async def close(self) -> None:
+        await self.pause()
+        self._state.close()
+
+    @property
+    def source(self) -> int:
+        """The next offset to read."""
+        return self._stage.source
+
+    @property
+    def sweeping(self) -> int:
+        return self._stage.sweeping
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended the sweeps, if something did."""
+        task = self._sweeper
+        return task.exception() if task is not None and task.done() and not task.cancelled() else None
+
+    def reference_changed(self, names: list[tuple[str, str]]) -> None:
+        self._stage.rules_changed([name for name in names if name[1]])
+        if self._stage.sweeping:
+            self._wake.set()
+
+    async def batch(self, batch: RecordBatch) -> None:
+        """Returns when everything that the batch causes is acknowledged and stored."""
+        records = batch.records
+        changes = await self._shared.codec.read_changes(self._kind, [record.value for record in records])
+        incoming = [
+            Incoming(record.offset, record.timestamp, record.key or b"", record.value or b"", change)
+            for record, change in zip(records, changes, strict=True)
+        ]
+        async with self._lock:
+            round_ = self._stage.step(incoming, batch.next_offset, self._shared.clock.now())
+            await self._carry_out(round_)
+            self._stage.committed(batch.next_offset)
+        metrics = self._shared.metrics
+        metrics.records.labels(self._topic).inc(len(records))
+        for result, number in round_.counts.items():
+            metrics.changes.labels(str(self._kind), result).inc(number)
+        if round_.dead:
+            metrics.dead_letters.labels(self._topic).inc(len(round_.dead))
+
+    async def _carry_out(self, round_: EntityRound) -> None:
+        outputs = self._shared.outputs
+        # A customer's clear is acknowledged before the next customer is armed: it crosses partitions.
+        await outputs.timers(round_.clears)
+        await asyncio.gather(
+            outputs.timers(round_.timers),
+            outputs.deliveries(round_.log),
+            outputs.dead_letters(round_.dead),
+        )
+        await self._state.commit(round_.changelog, round_.writes)
+        commands = len(round_.clears) + len(round_.timers)
+        if commands:
+            self._shared.metrics.commands.labels(str(self._kind)).inc(commands)
+
+    async def _sweep(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while True:
+                async with self._lock:
+                    round_ = self._stage.sweep()
+                    if round_ is None:
+                        break
+                    await asyncio.shield(self._carry_out(round_))
+                await asyncio.sleep(0)
+
+    def _new_stage(self) -> EntityStage:
+        return EntityStage(self._kind, self._topic, self._partition, self._state.store, self._shared.catalog)

@@ -1,0 +1,122 @@
+"""All partitions that this worker owns: opened when they are assigned, paused and closed when they go."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from agents.entity_partition import TOPICS, EntityPartition
+from agents.partition import Shared
+from agents.sender_partition import Capacity, SenderPartition
+from schemas.records import Channel
+from senders.sender import Sender
+from streams.stages.firing import Options
+
+log = logging.getLogger(__name__)
+
+_RESTORES = 4
+"""Partitions restored at once: each has a thread and a consumer, and two cores are soon busy."""
+
+
+class Place(NamedTuple):
+    """A topic's name without the prefix, and a partition."""
+
+    topic: str
+    partition: int
+
+
+class Host:
+    """``resume`` after each assignment, ``pause`` at each revocation; the agents look their partition up."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        senders: Mapping[Channel, Sender],
+        limits: Mapping[Channel, int],
+        options: Options,
+    ) -> None:
+        self._shared = shared
+        self._senders = senders
+        self._options = options
+        self._capacity = Capacity({channel: limits[channel] for channel in senders})
+        self.entities: dict[Place, EntityPartition] = {}
+        self.timers: dict[int, SenderPartition] = {}
+        self.ready = False
+        """Everything assigned is restored and at work."""
+
+    async def pause(self) -> None:
+        """Every partition may be somebody else's from now on."""
+        self.ready = False
+        await asyncio.gather(*(part.pause() for part in self._parts()))
+
+    async def resume(self, assigned: Iterable[Place]) -> None:
+        """Closes what is gone, restores and opens what is here. Streams wait until it returns."""
+        places = set(assigned)
+        self._check(places)
+        entities = {place for place in places if place.topic in TOPICS}
+        timers = {place.partition for place in places if place.topic == "timers"}
+        await asyncio.gather(
+            *(self.entities.pop(place).close() for place in self.entities.keys() - entities),
+            *(self.timers.pop(number).close() for number in self.timers.keys() - timers),
+        )
+        turn = asyncio.Semaphore(_RESTORES)
+
+        async def open_(part: EntityPartition | SenderPartition) -> None:
+            async with turn:
+                await part.open()
+
+        for place in sorted(entities - self.entities.keys()):
+            self.entities[place] = EntityPartition(self._shared, *place)
+        for number in sorted(timers - self.timers.keys()):
+            self.timers[number] = SenderPartition(
+                self._shared, number, self._senders, self._capacity, self._options
+            )
+        async with asyncio.TaskGroup() as group:
+            for part in self._parts():
+                group.create_task(open_(part))
+        self.ready = True
+        log.info("at work on %d entity and %d timer partitions", len(self.entities), len(self.timers))
+
+    async def close(self) -> None:
+        self.ready = False
+        await asyncio.gather(*(part.close() for part in self._parts()))
+        self.entities.clear()
+        self.timers.clear()
+
+    def start_offset(self, place: Place) -> int | None:
+        """Where reading must begin, whatever was committed; None: where it was committed."""
+        if place.topic in TOPICS:
+            return self.entities[place].source or None
+        if place.topic == "timers":
+            return self.timers[place.partition].source or None
+        if place.topic == "consents":
+            return self.timers[place.partition].consents_source or None
+        return None
+
+    def reference_changed(self, names: list[tuple[str, str]]) -> None:
+        for part in self._parts():
+            part.reference_changed(names)
+
+    def failure(self) -> BaseException | None:
+        """The first error that ended a task of a partition."""
+        for part in self._parts():
+            if part.failure is not None:
+                return part.failure
+        return None
+
+    def in_flight(self) -> dict[Channel, int]:
+        return {channel: self._capacity.used.get(channel, 0) for channel in self._senders}
+
+    def _parts(self) -> list[EntityPartition | SenderPartition]:
+        return [*self.entities.values(), *self.timers.values()]
+
+    def _check(self, places: set[Place]) -> None:
+        for topic, other in (("timers", "consents"), ("consents", "timers")):
+            alone = {p for t, p in places if t == topic} - {p for t, p in places if t == other}
+            if alone:
+                raise RuntimeError(
+                    f"partitions {sorted(alone)} of {topic} came without those of {other}: both topics need "
+                    "the same number of partitions; `carillon topics check` says which"
+                )

@@ -1,0 +1,85 @@
+"""Where a worker's records go: topics, keys and the wire format, with every acknowledgement awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from schemas.codec import Codec
+from schemas.records import DeadLetter, Delivery, Suppression, Timer
+from streams.domain.ids import customer_key, log_key, suppression_key
+from streams.kafka.producer import BatchProducer, ProduceError
+
+log = logging.getLogger(__name__)
+
+_PAUSE = 1.0
+"""Seconds before a batch is produced again after the brokers could not take it: they may be restarting."""
+
+KeyedValues = Sequence[tuple[bytes, bytes | None]]
+
+
+class Outputs:
+    """One producer and the names of the topics. Retriable failures are tried again until they pass or the
+    caller is cancelled; anything else ends the worker (nothing is acknowledged that was not done)."""
+
+    def __init__(self, producer: BatchProducer, codec: Codec, prefix: str) -> None:
+        self._producer = producer
+        self._codec = codec
+        self._prefix = prefix
+
+    def topic(self, name: str) -> str:
+        return self._prefix + name
+
+    async def send(self, name: str, records: KeyedValues, *, partition: int | None = None) -> dict[int, int]:
+        """The last offsets by partition. ``name`` without the prefix."""
+        while True:
+            try:
+                sent = await self._producer.send(self.topic(name), records, partition=partition)
+            except ProduceError as error:
+                if not error.retriable or error.fatal:
+                    raise
+                log.warning("%s; trying again", error)
+                await asyncio.sleep(_PAUSE)
+            else:
+                return sent.last_offsets
+
+    async def changelog(self, name: str, partition: int, records: KeyedValues) -> int | None:
+        """Writes to one partition of a changelog; the position after it, or None if nothing was written (or
+        the broker did not say where it lies: the next write will tell)."""
+        if not records:
+            return None
+        last = (await self.send(name, records, partition=partition)).get(partition)
+        return last + 1 if last is not None else None
+
+    async def timers(self, timers: Sequence[Timer]) -> None:
+        if timers:
+            encode = self._codec.encode
+            await self.send("timers", [(customer_key(t.company, t.customer_id), encode(t)) for t in timers])
+
+    async def deliveries(self, records: Sequence[Delivery]) -> None:
+        if records:
+            encode = self._codec.encode
+            await self.send(
+                "delivery-log", [(log_key(r.company, r.kind, r.entity_id), encode(r)) for r in records]
+            )
+
+    async def dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Raises when they can't be written: the partition halts rather than drop a record (P7)."""
+        if letters:
+            await self.send("dead-letters", [(r.key, self._codec.encode(r)) for r in letters])
+            for letter in letters[:10]:
+                log.warning(
+                    "dead letter: %s[%d] offset %d: %s",
+                    letter.topic,
+                    letter.partition,
+                    letter.offset,
+                    letter.error,
+                )
+
+    async def suppressions(self, records: Sequence[Suppression]) -> None:
+        if records:
+            await self.send(
+                "suppressions",
+                [(suppression_key(r.company, r.channel, r.address), self._codec.encode(r)) for r in records],
+            )

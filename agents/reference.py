@@ -1,0 +1,108 @@
+"""The reference tables of a worker: broadcast topics into the catalog, and word of every change."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+
+from schemas.codec import Codec
+from schemas.errors import DecodeError, RegistryError, UnknownSchemaId
+from schemas.records import Channel, Company, Location, Mailbox, Rule, Status, Suppression, Template
+from schemas.registry import Registry
+from streams.domain.catalog import Catalog, Reference, ReferenceType, suppression_id
+from streams.domain.ids import split_key
+from streams.kafka.broadcast import BroadcastReader, BroadcastRecord
+
+log = logging.getLogger(__name__)
+
+RECORDS: Mapping[str, ReferenceType] = {
+    "companies": Company,
+    "locations": Location,
+    "statuses": Status,
+    "templates": Template,
+    "rules": Rule,
+    "mailboxes": Mailbox,
+    "suppressions": Suppression,
+}
+
+Changed = list[tuple[str, str]]
+"""(company, rule id) of a rule that changed; (company, "") when the company or a location did."""
+
+
+class ReferenceTables:
+    """Keeps ``catalog`` as the reference topics say; ``on_change`` is told on the event loop."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        security: Mapping[str, str],
+        prefix: str,
+        codec: Codec,
+        registry: Registry,
+        catalog: Catalog,
+        on_change: Callable[[Changed], None],
+    ) -> None:
+        self._types = {prefix + name: record for name, record in RECORDS.items()}
+        self._codec = codec
+        self._registry = registry
+        self._catalog = catalog
+        self._on_change = on_change
+        self._fetching: set[asyncio.Task[None]] = set()
+        self.positions: dict[str, dict[int, int]] = {}
+        """Next offset by topic and partition: what lies below is in the catalog."""
+        self.reader = BroadcastReader(bootstrap, security, list(self._types), self._apply)
+
+    async def start(self) -> None:
+        """Fetches the schemas of the reference topics, then begins to read."""
+        await self._registry.preload(self._types)
+        await self.reader.start()
+
+    def _apply(self, batch: list[BroadcastRecord]) -> None:
+        changed: Changed = []
+        for record in batch:
+            try:
+                self._one(record, changed)
+            except UnknownSchemaId as unknown:
+                task = asyncio.create_task(self._fetch(record, unknown.ids))
+                self._fetching.add(task)
+                task.add_done_callback(self._fetching.discard)
+            except (DecodeError, ValueError) as error:
+                # Nobody can be sent a wrong text by a rule that could not be read; the one before it stays.
+                log.error("%s offset %d was left out: %s", record.topic, record.offset, error)  # noqa: TRY400 - no traceback: it is the publisher's record that is wrong
+            self.positions.setdefault(record.topic, {})[record.partition] = record.offset + 1
+        if changed:
+            self._on_change(list(dict.fromkeys(changed)))
+
+    async def _fetch(self, record: BroadcastRecord, ids: Iterable[int]) -> None:
+        """A schema that was registered after the start: versions keep a later record from being undone."""
+        try:
+            await self._registry.fetch(ids)
+        except RegistryError as error:
+            log.error("%s offset %d was left out: %s", record.topic, record.offset, error)  # noqa: TRY400 - the message says it all
+            return
+        self._apply([record])
+
+    def _one(self, record: BroadcastRecord, changed: Changed) -> None:
+        kind = self._types[record.topic]
+        if record.value is None:
+            parts = split_key(record.key)
+            company = parts[0]
+            if kind is Company:
+                id_ = company
+            elif kind is Suppression:
+                id_ = suppression_id(Channel(parts[1]), parts[2])
+            else:
+                id_ = parts[-1]
+            if not self._catalog.remove(kind, company, id_):
+                return
+        else:
+            decoded: Reference = self._codec.decode(kind, record.value)
+            if not self._catalog.apply(decoded):
+                return
+            company = decoded.id if isinstance(decoded, Company) else decoded.company
+            id_ = "" if isinstance(decoded, Suppression) else decoded.id
+        if kind is Rule:
+            changed.append((company, id_))
+        elif kind is Company or kind is Location:
+            changed.append((company, ""))

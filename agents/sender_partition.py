@@ -1,0 +1,368 @@
+"""One partition of the timers on this worker: commands and consents in, provider calls out.
+
+The pump looks at what is due whenever something may have changed; rounds of one partition run one after the
+other, provider calls side by side. Capacity is shared by all partitions of the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from agents.partition import PartitionStore, Shared, dead_letter
+from schemas.errors import DecodeError, UnknownSchemaId
+from schemas.records import Change, Channel, Customer, DeadLetter, EntityKind, Timer
+from senders.sender import Sender
+from streams.domain.messages import Inquiry, Outcome, Unknown
+from streams.domain.reasons import Reason
+from streams.kafka.batches import Record, RecordBatch
+from streams.kafka.changelog import read_changelog
+from streams.stages.delivery import DeliveryStage, consent_writes
+from streams.stages.firing import Options, Withdrawn
+from streams.stages.round import DeliveryRound, InquiryOrder, SendOrder
+from streams.stages.slots import FAMILIES, restored
+
+log = logging.getLogger(__name__)
+
+RecordT = TypeVar("RecordT", Timer, Customer)
+
+_ANSWERS = 500
+"""Answers written in one round."""
+_LONGEST_SLEEP = 60.0
+_DRAIN = 8.0
+"""Seconds that a partition about to leave waits for its provider calls: well under the rebalance time-out."""
+
+
+@dataclass(slots=True)
+class Capacity:
+    """How many messages each channel may still have at its provider, over all partitions of the worker."""
+
+    limits: Mapping[Channel, int]
+    used: dict[Channel, int] = field(default_factory=dict)
+    waiting: set[asyncio.Event] = field(default_factory=set)
+    """Pumps that have more to send than there was room for."""
+
+    def free(self) -> dict[Channel, int]:
+        return {channel: limit - self.used.get(channel, 0) for channel, limit in self.limits.items()}
+
+    def take(self, channel: Channel) -> None:
+        self.used[channel] = self.used.get(channel, 0) + 1
+
+    def give_back(self, channel: Channel) -> None:
+        self.used[channel] -= 1
+        for event in self.waiting:
+            event.set()
+        self.waiting.clear()
+
+
+class SenderPartition:
+    def __init__(
+        self,
+        shared: Shared,
+        partition: int,
+        senders: Mapping[Channel, Sender],
+        capacity: Capacity,
+        options: Options,
+    ) -> None:
+        self._shared = shared
+        self._partition = partition
+        self._senders = senders
+        self._capacity = capacity
+        self._options = options
+        self._lock = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._calls: set[asyncio.Future[None]] = set()
+        self._sent: list[tuple[SendOrder, Outcome | Withdrawn]] = []
+        self._asked: list[tuple[InquiryOrder, Inquiry]] = []
+        self._pump: asyncio.Task[None] | None = None
+        self.idle = False
+        """The pump has found nothing to do at the clock's last reading."""
+        self._state = PartitionStore(shared, "timers-changelog", partition, FAMILIES, restored)
+        self._stage = self._new_stage()
+
+    # --- life
+
+    async def open(self) -> None:
+        """Restores timers and consents, repeats log records that may be missing, and begins to send."""
+        await self._state.restore()
+        self._stage = self._new_stage()
+        await self._read_consents()
+        self._stage = self._new_stage()
+        self._sent.clear()
+        self._asked.clear()
+        await self._shared.outputs.deliveries(self._stage.opened())
+        self._wake.set()
+        self._pump = asyncio.create_task(self._run(), name=f"pump {self._partition}")
+
+    async def pause(self) -> None:
+        """Starts nothing more, waits some seconds for the providers' answers and writes them down."""
+        pump, self._pump = self._pump, None
+        if pump is None:
+            return
+        pump.cancel()
+        await asyncio.gather(pump, return_exceptions=True)
+        async with self._lock:
+            pass  # the round under way is complete, and has started its calls
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=_DRAIN)
+        for call in list(self._calls):
+            call.cancel()  # its intent is in the changelog: the next owner asks the provider
+        await asyncio.gather(*self._calls, return_exceptions=True)
+        async with self._lock:
+            while await self._answers(self._shared.clock.now()):
+                pass
+
+    async def close(self) -> None:
+        await self.pause()
+        self._state.close()
+
+    # --- what others see
+
+    @property
+    def source(self) -> int:
+        return self._stage.source
+
+    @property
+    def consents_source(self) -> int:
+        return self._stage.consents_source
+
+    @property
+    def pending(self) -> int:
+        return self._stage.pending
+
+    @property
+    def queued(self) -> int:
+        return self._stage.queued
+
+    @property
+    def in_flight(self) -> int:
+        return self._stage.in_flight + len(self._sent) + len(self._asked)
+
+    @property
+    def sweeping(self) -> int:
+        return self._stage.sweeping
+
+    def next_due(self) -> int | None:
+        return self._stage.next_due()
+
+    @property
+    def failure(self) -> BaseException | None:
+        task = self._pump
+        return task.exception() if task is not None and task.done() and not task.cancelled() else None
+
+    # --- input
+
+    async def timers(self, batch: RecordBatch) -> None:
+        timers: list[tuple[int, Timer]] = []
+        dead: list[DeadLetter] = []
+        for record in batch.records:
+            decoded = await self._decode(Timer, batch, record, dead)
+            if decoded is not None:
+                timers.append((record.offset, decoded))
+        await self._shared.outputs.dead_letters(dead)
+        async with self._lock:
+            await self._round(
+                lambda now: self._stage.commands(timers, batch.next_offset, now), batch.next_offset
+            )
+        self._shared.metrics.records.labels("timers").inc(len(batch.records))
+        self._wake.set()
+
+    async def consents(self, batch: RecordBatch) -> None:
+        customers: list[tuple[bytes, Customer | None]] = []
+        dead: list[DeadLetter] = []
+        for record in batch.records:
+            if record.offset < self._stage.consents_source or record.key is None:
+                continue
+            if record.value is None:
+                customers.append((record.key, None))
+                continue
+            decoded = await self._decode(Customer, batch, record, dead)
+            if decoded is not None:
+                customers.append((record.key, decoded))
+        await self._shared.outputs.dead_letters(dead)
+        async with self._lock:
+            self._state.store.write(consent_writes(self._state.store, customers, batch.next_offset))
+            self._stage.consents_source = batch.next_offset
+        self._shared.metrics.records.labels("consents").inc(len(batch.records))
+        self._wake.set()
+
+    def reference_changed(self, names: list[tuple[str, str]]) -> None:
+        self._stage.reference_changed(names)
+        self._wake.set()
+
+    # --- the pump
+
+    async def _run(self) -> None:
+        clock = self._shared.clock
+        while True:
+            self._wake.clear()
+            now = clock.now()
+            worked = await asyncio.shield(self._once(now))
+            self.idle = not worked
+            if worked:
+                await asyncio.sleep(0)
+                continue
+            due = self._stage.next_due()
+            delay = clock.seconds_until(due) if due is not None else _LONGEST_SLEEP
+            if self._stage.queued:
+                self._capacity.waiting.add(self._wake)
+            try:
+                async with asyncio.timeout(min(max(delay, 0.001), _LONGEST_SLEEP)):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _once(self, now: int) -> bool:
+        async with self._lock:
+            answered = await self._answers(now)
+            swept = await self._round(self._stage.sweep)
+            forgot = await self._round(self._stage.forget)
+            free = self._capacity.free()
+            due = await self._round(lambda now: self._stage.due(now, free), reserve=True)
+        return answered or any(round_ is not None for round_ in (swept, forgot, due))
+
+    async def _answers(self, now: int) -> bool:
+        sent, self._sent = self._sent[:_ANSWERS], self._sent[_ANSWERS:]
+        asked, self._asked = self._asked[:_ANSWERS], self._asked[_ANSWERS:]
+        if sent:
+            await self._round(lambda now: self._stage.outcomes(sent, now))
+        if asked:
+            await self._round(lambda now: self._stage.inquired(asked, now))
+        return bool(sent or asked)
+
+    async def _round(
+        self,
+        step: Callable[[int], DeliveryRound | None],
+        next_offset: int | None = None,
+        *,
+        reserve: bool = False,
+    ) -> DeliveryRound | None:
+        """Carries out one round in the order that its module says; the lock is held."""
+        while True:
+            try:
+                round_ = step(self._shared.clock.now())
+                break
+            except UnknownSchemaId as unknown:
+                await self._shared.registry.fetch(unknown.ids)
+        if round_ is None:
+            return None
+        if reserve:
+            for channel in round_.channels():
+                self._capacity.take(channel)
+        outputs = self._shared.outputs
+        await outputs.suppressions(round_.suppressions)
+        await self._state.commit(round_.changelog, [*round_.writes, *round_.after(self._stage.pending)])
+        self._stage.committed(round_, next_offset)
+        await outputs.deliveries(round_.log)
+        if writes := self._stage.logged(round_):
+            self._state.store.write(writes)
+        self._shared.metrics.transitions_of(round_.counts)
+        for send in round_.sends:
+            self._call(self._send(send))
+        for inquiry in round_.inquiries:
+            self._call(self._inquire(inquiry))
+        return round_
+
+    def _call(self, call: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(call)
+        self._calls.add(task)
+        task.add_done_callback(self._called)
+
+    def _called(self, task: asyncio.Future[None]) -> None:
+        self._calls.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a provider call failed in an unforeseen way: %r", error)
+        self._wake.set()
+
+    async def _send(self, order: SendOrder) -> None:
+        outcome: Outcome | Withdrawn
+        sender = self._senders[order.channel]
+        metrics = self._shared.metrics
+        try:
+            await self._pace(sender)
+            withdrawn = self._stage.final_check(order)
+            if withdrawn is not None:
+                outcome = withdrawn
+            else:
+                try:
+                    outcome = await sender.send(order.message)
+                except Exception as error:
+                    # A sender promises not to raise; if it does, nobody knows whether the message is out.
+                    log.exception("sender %s raised", sender.name)
+                    outcome = Unknown(sender.name, str(Reason.NO_ANSWER), type(error).__name__)
+            self._sent.append((order, outcome))
+            metrics.outcomes.labels(str(order.channel), type(outcome).__name__.lower()).inc()
+            metrics.lateness.observe(max(0, self._shared.clock.now() - order.allowed) / 1000)
+        finally:
+            self._capacity.give_back(order.channel)
+
+    async def _pace(self, sender: Sender) -> None:
+        """Waits for the account's turn, before the final check: nothing waits after that."""
+        bucket = sender.bucket
+        while bucket is not None:
+            wait = bucket.take(self._shared.clock.now())
+            if wait <= 0:
+                return
+            await asyncio.sleep(wait / 1000)
+
+    async def _inquire(self, order: InquiryOrder) -> None:
+        sender = self._senders[order.channel]
+        try:
+            answer = await sender.inquire(order.message, order.since, order.until)
+            self._asked.append((order, answer))
+        finally:
+            self._capacity.give_back(order.channel)
+
+    # --- within
+
+    async def _read_consents(self) -> None:
+        """``consents`` is its own changelog: the store is brought up to its end before anything is sent."""
+        store = self._state.store
+        codec = self._shared.codec
+
+        def apply(records: list[tuple[int, bytes, bytes | None]]) -> None:
+            customers: list[tuple[bytes, Customer | None]] = []
+            for _, key, value in records:
+                try:
+                    customers.append((key, codec.decode(Customer, value) if value is not None else None))
+                except DecodeError as error:
+                    log.warning("a record of consents was left out: %s", error)
+            store.write(consent_writes(store, customers, records[-1][0] + 1))
+
+        await self._shared.registry.preload([self._shared.outputs.topic("consents")])
+        topic = self._shared.outputs.topic("consents")
+        start = self._stage.consents_source or None
+        bootstrap, security = self._shared.bootstrap, self._shared.security
+        await read_changelog(bootstrap, security, topic, self._partition, start, apply)
+
+    async def _decode(
+        self, kind: type[RecordT], batch: RecordBatch, record: Record, dead: list[DeadLetter]
+    ) -> RecordT | None:
+        """The record, or None after adding a dead letter."""
+        value = record.value
+        try:
+            while True:
+                try:
+                    return self._shared.codec.decode(kind, value if value is not None else b"")
+                except UnknownSchemaId as unknown:
+                    await self._shared.registry.fetch(unknown.ids)
+        except DecodeError as error:
+            self._shared.metrics.dead_letters.labels(batch.topic).inc()
+            dead.append(dead_letter(batch, record, error, self._shared.clock.now()))
+            return None
+
+    def _read_change(self, kind: EntityKind, raw: bytes) -> Change | None:
+        """The change with its details; without them if only those can't be read."""
+        codec = self._shared.codec
+        for full in (True, False):
+            try:
+                return codec.decode_change_value(kind, raw, full=full)
+            except DecodeError:
+                continue
+        return None
+
+    def _new_stage(self) -> DeliveryStage:
+        return DeliveryStage(self._state.store, self._shared.catalog, self._options, self._read_change)

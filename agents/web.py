@@ -1,0 +1,63 @@
+"""What a worker shows: ``/metrics`` (Prometheus), ``/health`` (orchestrators), ``/status`` (people)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from streams.metrics import Metrics
+
+Status = dict[str, Any]
+
+
+class WebServer:
+    """Listens on ``host:port`` (0: a free port) and writes where to ``<data>/web.json``."""
+
+    def __init__(
+        self, host: str, port: int, data: Path, metrics: Metrics, status: Callable[[], Status]
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._data = data
+        self._metrics = metrics
+        self._status = status
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        app = web.Application()
+        app.router.add_get("/metrics", self._show_metrics)
+        app.router.add_get("/health", self._show_health)
+        app.router.add_get("/status", self._show_status)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port)
+        await site.start()
+        port = self._runner.addresses[0][1]
+        self._data.mkdir(parents=True, exist_ok=True)
+        where = {"host": self._host, "port": port, "pid": os.getpid()}
+        partial = self._data / f".web.json.{os.getpid()}"
+        partial.write_text(json.dumps(where))
+        partial.replace(self._data / "web.json")
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _show_metrics(self, _: web.Request) -> web.Response:
+        self._status()  # brings the gauges up to date
+        body = generate_latest(self._metrics.registry)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _show_health(self, _: web.Request) -> web.Response:
+        status = self._status()
+        return web.json_response({"ready": status["ready"]}, status=200 if status["ready"] else 503)
+
+    async def _show_status(self, _: web.Request) -> web.Response:
+        return web.json_response(self._status())

@@ -1,0 +1,290 @@
+"""A worker: everything that one process runs, put together from the settings."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import faust
+from faust.auth import SASLCredentials
+from faust.types import TP
+
+from agents import appointments, consents, leads, orders, timers
+from agents.host import Host, Place
+from agents.outputs import Outputs
+from agents.partition import Shared
+from agents.reference import ReferenceTables
+from agents.web import Status, WebServer
+from schemas.codec import Codec
+from schemas.records import Channel
+from schemas.registry import RegistryConfig, open_registry
+from senders.factory import build_senders
+from senders.settings import SenderSettings, SmtpSettings, Tls, TwilioSettings
+from streams.clock import clock_of
+from streams.domain.catalog import Catalog
+from streams.kafka.app import BatchApp, batch_app, run_worker
+from streams.kafka.offsets import Offsets
+from streams.kafka.producer import BatchProducer
+from streams.kafka.security import librdkafka_config, ssl_context
+from streams.kafka.topics import INPUT_TOPICS, check, topic_plan
+from streams.kafka.transport import BatchSettings
+from streams.metrics import Metrics
+from streams.settings import Settings, SettingsError
+from streams.stages.firing import Options
+
+log = logging.getLogger(__name__)
+
+_CATCH_UP = 60.0
+"""Seconds in which the reference tables must be read; the group waits as long for a member (rebalance)."""
+_WATCH = 1.0
+
+
+class Worker:
+    """``start`` and ``stop`` belong to the event loop that ``app`` runs on."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._security = librdkafka_config(settings)
+        self._prefix = settings.topic_prefix
+        self._counts: dict[str, int] = {}
+        self._offsets = Offsets(settings.broker, self._security)
+        self._registry = open_registry(registry_config(settings))
+        codec = Codec(self._registry)
+        clock = clock_of(settings.clock)
+        self._metrics = Metrics()
+        self._producer = BatchProducer(
+            settings.broker, self._security, partitions=lambda topic: self._counts[topic]
+        )
+        self._catalog = Catalog()
+        shared = Shared(
+            bootstrap=settings.broker,
+            security=self._security,
+            data=settings.data,
+            outputs=Outputs(self._producer, codec, self._prefix),
+            codec=codec,
+            registry=self._registry,
+            catalog=self._catalog,
+            clock=clock,
+            metrics=self._metrics,
+        )
+        self._clock = clock
+        self._senders = build_senders(sender_settings(settings), clock)
+        limits = {Channel.SMS: settings.sms_in_flight, Channel.EMAIL: settings.smtp_connections * 2}
+        self._host = Host(shared, self._senders, limits, _options(settings))
+        self._tables = ReferenceTables(
+            settings.broker,
+            self._security,
+            self._prefix,
+            codec,
+            self._registry,
+            self._catalog,
+            self._host.reference_changed,
+        )
+        self._web = WebServer(settings.web_host, settings.web_port, settings.data, self._metrics, self.status)
+        self._watcher: asyncio.Task[None] | None = None
+        self.app = self._faust_app()
+        register = (orders.register, leads.register, appointments.register, timers.register)
+        for agent in register:
+            agent(self.app, self._host, self._prefix)
+        consents.register(self.app, shared, self._prefix)
+
+    async def start(self) -> None:
+        """Before the first partition is assigned: topics checked, schemas fetched, tables being read."""
+        settings = self._settings
+        plan = topic_plan(settings)
+        problems = await check(settings.broker, self._security, plan)
+        if problems:
+            lines = "\n".join(f"  {problem}" for problem in problems)
+            raise SettingsError(
+                [f"the topics are not as they must be:\n{lines}\nsee: carillon topics --help"]
+            )
+        ends = await asyncio.to_thread(self._offsets.ends, [topic.name for topic in plan])
+        self._counts.update({topic: len(partitions) for topic, partitions in ends.items()})
+        await self._registry.register_all()
+        await self._registry.preload([self._prefix + name for name in INPUT_TOPICS])
+        await self._producer.start()
+        await self._tables.start()
+        await self._web.start()
+        for channel in Channel:
+            if channel not in self._senders:
+                log.warning("no provider for %s is set: such messages wait in the store", channel)
+        self._watcher = asyncio.create_task(self._watch(), name="watch")
+
+    async def stop(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+        await self._host.close()
+        await self._tables.reader.stop()
+        for sender in self._senders.values():
+            await sender.close()
+        await self._producer.stop()
+        await self._web.stop()
+
+    # --- partitions come and go
+
+    async def _revoked(self, *_: Any, **__: Any) -> None:
+        await self._host.pause()
+
+    async def _rebalanced(self, *_: Any, **__: Any) -> None:
+        await self._tables.reader.caught_up(_CATCH_UP)
+        await self._host.resume([self._place(tp) for tp in self.app.consumer.assignment()])
+
+    def _start_offset(self, tp: TP) -> int | None:
+        return self._host.start_offset(self._place(tp))
+
+    def _gap(self, tp: TP, wanted: int, low: int, high: int) -> None:
+        log.error(
+            "%s[%d]: offset %d is not in the log (%d to %d); going on at %d",
+            tp.topic,
+            tp.partition,
+            wanted,
+            low,
+            high,
+            low,
+        )
+
+    def _place(self, tp: TP) -> Place:
+        return Place(tp.topic.removeprefix(self._prefix), tp.partition)
+
+    async def _watch(self) -> None:
+        """Ends the worker when a task that nobody awaits has failed."""
+        while True:
+            await asyncio.sleep(_WATCH)
+            failure = self._host.failure() or self._tables.reader.failure
+            if failure is not None:
+                log.critical("ending: %r", failure, exc_info=failure)
+                await self.app.crash(failure)
+                return
+
+    # --- what can be seen
+
+    def status(self) -> Status:
+        """A snapshot for /status; brings the gauges up to date."""
+        host = self._host
+        positions: dict[str, dict[int, int]] = {
+            topic: dict(offsets) for topic, offsets in self._tables.positions.items()
+        }
+        consumer: Any = self.app.consumer
+        progress = consumer.progress() if consumer is not None else {}
+        metrics = self._metrics
+        for tp, at in progress.items():
+            positions.setdefault(tp.topic, {})[tp.partition] = at.acked
+            lag = max(0, at.end - at.acked) if at.end is not None else 0
+            metrics.lag.labels(tp.topic, str(tp.partition)).set(lag)
+        senders = host.timers.values()
+        dues = [due for due in (part.next_due() for part in senders) if due is not None] if host.ready else []
+        sweeping = sum(part.sweeping for part in senders)
+        sweeping += sum(part.sweeping for part in host.entities.values())
+        pending = sum(part.pending for part in senders)
+        queued = sum(part.queued for part in senders)
+        metrics.pending.set(pending)
+        metrics.queued.set(queued)
+        metrics.sweeping.set(sweeping)
+        metrics.reference_age.set(self._tables.reader.last_confirmed())
+        for channel, number in host.in_flight().items():
+            metrics.in_flight.labels(str(channel)).set(number)
+        return {
+            "ready": host.ready,
+            "now": self._clock.now(),
+            "positions": positions,
+            "next_due": min(dues, default=None),
+            "in_flight": sum(part.in_flight for part in senders),
+            "queued": queued,
+            "sweeping": sweeping,
+            "pending": pending,
+        }
+
+    # --- Faust
+
+    def _faust_app(self) -> BatchApp:
+        settings = self._settings
+        context = ssl_context(settings)
+        credentials: Any = None
+        if settings.security_protocol == "SASL_SSL":
+            credentials = SASLCredentials(
+                username=settings.sasl_user,
+                password=settings.sasl_password.reveal(),
+                mechanism=settings.sasl_mechanism,
+                ssl_context=context,
+            )
+        elif settings.security_protocol == "SASL_PLAINTEXT":
+            raise SettingsError(
+                ["security_protocol: SASL_PLAINTEXT would send the password in clear; use SASL_SSL"]
+            )
+        app = batch_app(
+            settings.group,
+            settings.broker.split(","),
+            batching=BatchSettings(),
+            instance_id=settings.instance_id or None,
+            session_timeout=settings.session_timeout / 1000,
+            ssl_context=context,
+            credentials=credentials,
+        )
+        app.start_offset = self._start_offset
+        app.on_offset_gap = self._gap
+        app.on_partitions_revoked.connect(self._revoked, weak=False)
+        app.on_rebalance_complete.connect(self._rebalanced, weak=False)
+        worker = self
+
+        class Boot(faust.Service):
+            async def on_start(self) -> None:
+                await worker.start()
+
+            async def on_stop(self) -> None:
+                await worker.stop()
+
+        app.service(Boot)
+        return app
+
+
+def run(settings: Settings) -> None:
+    """Runs a worker until SIGTERM, SIGINT or a crash; ends the process."""
+    run_worker(Worker(settings).app)
+
+
+def registry_config(settings: Settings) -> RegistryConfig | None:
+    """None: the embedded registry."""
+    if settings.registry == "embedded":
+        return None
+    return RegistryConfig(
+        url=settings.registry,
+        ca_file=settings.registry_ca,
+        user=settings.registry_user,
+        password=settings.registry_password.reveal(),
+    )
+
+
+def sender_settings(settings: Settings) -> SenderSettings:
+    """The provider accounts that are set; a channel without one is not sent."""
+    sms = email = None
+    if settings.sms_account:
+        sms = TwilioSettings(
+            account_sid=settings.sms_account,
+            token=settings.sms_token,
+            answer_timeout=settings.sms_timeout / 1000,
+            connections=settings.sms_in_flight,
+            api_base=settings.sms_api or "https://api.twilio.com",
+        )
+    if settings.smtp_host:
+        email = SmtpSettings(
+            host=settings.smtp_host,
+            port=settings.smtp_port,
+            tls=Tls(settings.smtp_tls),
+            ca_file=settings.smtp_ca,
+            username=settings.smtp_user,
+            password=settings.smtp_password if settings.smtp_password else None,
+            connections=settings.smtp_connections,
+            command_timeout=settings.smtp_timeout / 1000,
+        )
+    return SenderSettings(sms=sms, email=email)
+
+
+def _options(settings: Settings) -> Options:
+    longest = max(settings.sms_timeout, settings.smtp_timeout)
+    return Options(
+        hash_key=settings.hash_key.reveal().encode(),
+        email_domain=settings.email_domain,
+        consent_wait=settings.consent_wait,
+        inherited_after=settings.session_timeout + longest,
+    )

@@ -1,0 +1,67 @@
+"""``carillon worker``: the process that does the work."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import fields
+
+import click
+
+from streams.secret import Secret
+from streams.settings import Settings, environment_name, from_process
+
+
+def _settings_help() -> str:
+    """Every setting with its variable, default and meaning, for ``--help``."""
+    lines = []
+    for item in fields(Settings):
+        default = "" if isinstance(item.default, Secret) else str(item.default)
+        shown = f" [{default}]" if default else ""
+        lines.append(f"  {environment_name(item.name)}{shown}\n      {item.metadata['help']}")
+    return "\b\nSettings (environment variable, [default], meaning):\n" + "\n".join(lines)
+
+
+EXAMPLES = """\b
+Examples:
+  carillon topics create              make the topics first
+  carillon worker                     with the settings of the environment
+  CARILLON_BROKER=kafka-1:9092,kafka-2:9092 CARILLON_SMTP_HOST=relay.example carillon worker
+  carillon worker --set web_port=0 --set log_level=DEBUG
+
+"""
+
+
+@click.command(epilog=EXAMPLES + "\n" + _settings_help())
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting that wins over the environment; may be given several times.",
+)
+def worker(overrides: tuple[str, ...]) -> None:
+    """Run one worker: read changes, arm timers, send what is due.
+
+    Start as many as you like with the same CARILLON_GROUP; partitions and their state are shared out. Each
+    needs a folder of its own (CARILLON_DATA). SIGTERM ends it in order: what is at a provider is waited for.
+    """
+    given = {}
+    for pair in overrides:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise click.BadParameter(f"expected NAME=VALUE, got {pair!r}", param_hint="--set")
+        given[name] = value
+    settings = from_process(given)
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    for noisy in ("aiokafka", "faust", "mode", "mode.worker"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(settings.log_level)))
+
+    import uvloop  # noqa: PLC0415 - only a worker needs it
+
+    uvloop.install()
+
+    from agents.worker import run  # noqa: PLC0415 - imports Faust: `carillon --help` need not wait for it
+
+    run(settings)
