@@ -75,7 +75,7 @@ class LocalKafka:
         self._folder = None
 
     def restart(self, number: int, timeout: float = 60.0) -> None:
-        """Starts node ``number`` (from 1) again, on its ports and its data, after its ``stop`` or ``kill``."""
+        """Starts node ``number`` (from 1) again, on its ports and data, after its ``stop`` or ``kill``."""
         node = self.nodes[number - 1]
         node.launch()
         node.wait_ready(time.monotonic() + timeout)

@@ -162,6 +162,7 @@ class Node:
             java(),
             f"-Xmx{self._heap_mb}m",
             "-XX:+UseSerialGC",  # a small heap on a small machine: fewer threads, less memory
+            "-XX:TieredStopAtLevel=1",  # starts sooner; a broker for tests is not there for its throughput
             f"-Dlog4j2.configurationFile={self.folder / 'log4j2.xml'}",
             "-cp",
             f"{jars()}/*",

@@ -186,8 +186,8 @@ class BroadcastReader:
         """None: the brokers did not answer or a topic is missing; asked again soon."""
         try:
             found = offsets.ends(self._topics)
-        except KafkaException as error:
-            self._waiting_for = f"the brokers don't answer: {error.args[0].str()}"
+        except (KafkaException, TimeoutError) as error:
+            self._waiting_for = f"the brokers don't answer: {error}"
             return None
         missing = [topic for topic in self._topics if topic not in found]
         if missing:

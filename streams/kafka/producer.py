@@ -145,6 +145,9 @@ class BatchProducer:
             "compression.type": "lz4",
             "delivery.timeout.ms": timeout_ms,
             "request.timeout.ms": min(10_000, timeout_ms),
+            # How long a topic may be unknown before its records fail for good (default 30 s, which the
+            # delivery time-out would hide). Topics are created, and visible, before anything is produced.
+            "topic.metadata.propagation.max.ms": 5_000,
             "socket.keepalive.enable": True,
             "reconnect.backoff.max.ms": 1_000,  # default 10 s: a restarted broker is found again soon
             "queue.buffering.max.messages": queue_records,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -137,25 +138,57 @@ def _create(
     client = _client(bootstrap, security)
     counts, controlled = _counts(client, timeout)
     missing = [topic for topic in plan if topic.name not in counts]
-    created: list[str] = []
-    for topic in missing:
-        if not controlled:
-            # Asking for a topic by name makes this broker create it.
+    if controlled:
+        created = _create_missing(client, missing, counts, timeout)
+    else:
+        for topic in missing:  # asking for a topic by name makes this broker create it
             client.list_topics(topic.name, timeout=timeout)
-            created.append(topic.name)
-            continue
-        partitions = counts.get(topic.same_as, topic.partitions)
-        counts[topic.name] = partitions
-        new = _ADMIN.NewTopic(topic.name, partitions, topic.replication, config=dict(topic.config))
-        answer = client.create_topics([new], operation_timeout=timeout, request_timeout=timeout)[topic.name]
+        created = {topic.name for topic in missing}
+    _await_visible(client, missing, timeout)
+    return CreateReport(
+        tuple(topic.name for topic in plan if topic.name in created),
+        tuple(topic.name for topic in plan if topic.name not in created),
+    )
+
+
+def _create_missing(
+    client: Any, missing: Sequence[TopicPlan], counts: Mapping[str, int], timeout: float
+) -> set[str]:
+    """One request for all. Returns the names of those that nobody else created in the meantime."""
+    planned = {**{topic.name: topic.partitions for topic in missing}, **counts}
+    new = [
+        _ADMIN.NewTopic(
+            topic.name,
+            planned.get(topic.same_as, topic.partitions),
+            topic.replication,
+            config=dict(topic.config),
+        )
+        for topic in missing
+    ]
+    if not new:
+        return set()
+    created = set()
+    answers = client.create_topics(new, operation_timeout=timeout, request_timeout=timeout)
+    for name, answer in answers.items():
         try:
             answer.result(timeout)
-            created.append(topic.name)
+            created.add(name)
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else was faster
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
-    names = frozenset(created)
-    return CreateReport(tuple(created), tuple(topic.name for topic in plan if topic.name not in names))
+    return created
+
+
+def _await_visible(client: Any, topics: Sequence[TopicPlan], timeout: float) -> None:
+    """The controller answers before the brokers know: a producer would be told that there is no topic."""
+    deadline = time.monotonic() + timeout
+    wanted = {topic.name for topic in topics}
+    while not wanted <= _counts(client, timeout)[0].keys():
+        if time.monotonic() > deadline:
+            raise KafkaException(
+                KafkaError(KafkaError._TIMED_OUT, "new topics are not visible on the brokers")
+            )
+        time.sleep(0.05)
 
 
 def _check(
