@@ -6,7 +6,7 @@ that a provider accepted a second time.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from console.demo.ledgers import Message
@@ -60,9 +60,15 @@ class Account:
     """(channel, state, reason) of every delivery."""
 
 
-def settle(book: Book, messages: Sequence[Message], owed: Sequence[Owed], pending_at_workers: int) -> Account:
+def settle(
+    book: Book,
+    messages: Sequence[Message],
+    owed: Sequence[Owed],
+    pending_at_workers: int,
+    channels: Mapping[str, str],
+) -> Account:
     """Adds up. ``pending_at_workers`` is what the workers say they still keep; it must cover what the log
-    shows without an end."""
+    shows without an end. ``channels``: of each rule, for a message that ended before it had one."""
     ends = book.ends()
     lost = [
         f"{item.kind} {item.entity_id}, rule {item.rule_id}: nothing in the delivery log"
@@ -84,7 +90,10 @@ def settle(book: Book, messages: Sequence[Message], owed: Sequence[Owed], pendin
         accepted=len(accepted),
         repeated=len(messages) - len(accepted),
         pending=len(open_ends),
-        by_outcome=Counter((end.channel, str(end.state), end.reason) for end in ends.values()),
+        by_outcome=Counter(
+            (end.channel or channels.get(end.rule_id, ""), str(end.state), end.reason)
+            for end in ends.values()
+        ),
     )
 
 

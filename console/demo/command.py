@@ -143,7 +143,7 @@ def tell(shop: Shop, scenario: Scenario, screen: Screen, pace: Pace, out: Path, 
     world = World(out, scenario.start, workers=workers, aside=screen.aside)
     driver = Driver(world.clock, world, world.ends, REFERENCE_TOPICS)
     narrator = Narrator(shop, scenario.people, (slot_of(item) for item in scenario.expected))
-    show = Show(scenario, world, driver, narrator, screen, pace)
+    show = Show(shop, scenario, world, driver, narrator, screen, pace)
     interrupted = False
     try:
         try:

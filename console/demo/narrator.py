@@ -76,7 +76,8 @@ class Narrator:
         person = self._people[delivery.customer_id]
         rule = self._rules.get(delivery.rule_id)
         what = rule.name or rule.id if rule is not None else delivery.rule_id
-        channel = _CHANNELS.get(delivery.channel, "message")
+        # What ends before it is rendered has no channel in the log: it would have been its rule's.
+        channel = _CHANNELS.get(delivery.channel or (rule.channel if rule is not None else ""), "message")
         match delivery.state:
             case DeliveryState.SCHEDULED:
                 return self._scheduled(delivery, rule, person, what)

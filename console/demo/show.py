@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from console.demo.account import Account, Book, Checked, check, settle, slot_of
+from console.demo.cast import Shop
 from console.demo.driver import Driver, Status, next_due
 from console.demo.narrator import Line, Narrator
 from console.demo.scenario import Event, Scenario
@@ -19,7 +20,14 @@ class Show:
     """One telling of ``scenario``. The world has been started."""
 
     def __init__(
-        self, scenario: Scenario, world: World, driver: Driver, narrator: Narrator, screen: Screen, pace: Pace
+        self,
+        shop: Shop,
+        scenario: Scenario,
+        world: World,
+        driver: Driver,
+        narrator: Narrator,
+        screen: Screen,
+        pace: Pace,
     ) -> None:
         self._scenario = scenario
         self._world = world
@@ -28,6 +36,7 @@ class Show:
         self._screen = screen
         self._pace = pace
         self._told = frozenset(slot_of(item) for item in scenario.expected)
+        self._channels = {rule.id: str(rule.channel) for rule in shop.rules}
         self._changes = 0
         self._pending = 0
         self._ended: Counter[str] = Counter()
@@ -56,7 +65,7 @@ class Show:
         """The count as of now."""
         self._world.ledgers.read()
         owed = [item for item in self._scenario.owed if item.by <= self._driver.now]
-        return settle(self.book, self._world.ledgers.messages, owed, self._pending)
+        return settle(self.book, self._world.ledgers.messages, owed, self._pending, self._channels)
 
     def checked(self) -> list[Checked]:
         """The lines of the checklist whose time has come."""

@@ -23,7 +23,7 @@ def count(
 ) -> Account:
     book = Book()
     book.add(deliveries)
-    return settle(book, messages, owed or [], pending)
+    return settle(book, messages, owed or [], pending, {"appointment-in-24-hours": "sms"})
 
 
 def test_sent_once_is_neither_lost_nor_twice() -> None:
@@ -61,6 +61,11 @@ def test_an_email_repeated_under_its_message_id_is_shown_apart() -> None:
 def test_a_delivery_that_ends_twice_is_twice() -> None:
     ends = [delivery(SENT, 1, provider_id="SM1"), delivery(DeliveryState.FAILED, 2)]
     assert len(count(ends, [MESSAGE]).twice) == 1
+
+
+def test_what_ended_before_it_had_a_channel_is_counted_under_its_rules() -> None:
+    account = count([delivery(DeliveryState.SUPPRESSED, channel="", reason="no_consent")], [])
+    assert account.by_outcome == {("sms", "suppressed", "no_consent"): 1}
 
 
 def test_receipts_are_notes_on_the_end() -> None:
