@@ -1,0 +1,166 @@
+"""Do the tests of the domain notice mistakes? ``make mutants`` puts one after the other into a copy.
+
+Each mutant (``tests.mutation.mutants``) faces its module's own test file, and what survives that the rest
+of the domain's tests. Exit code 1 if more than one in ten survives, 2 if the tests fail without a mistake.
+
+    python -m tests.mutation.run --module hours --sample 50 --seed 7
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import queue
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tests.mutation.mutants import Mutant, mutants
+
+ROOT = Path(__file__).parents[2]
+DOMAIN = Path("streams/domain")
+TESTS = Path("tests/streams/domain")
+LIMIT = 0.10
+
+Trials = tuple[tuple[tuple[str, ...], float], ...]
+"""Runs of pytest, one after the other: its arguments and the time-out in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One mutant of one module, and the test runs it faces."""
+
+    module: Path
+    mutant: Mutant
+    trials: Trials
+
+
+def passes(copy: Path, tests: tuple[str, ...], limit: float | None) -> bool:
+    """Whether pytest passes in a copy of the project. A mistake that makes it hang is noticed too."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=short", "-p", "no:cacheprovider"]
+    # No bytecode: a module changed twice within a second, at equal length, would be taken from the cache.
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(copy)}
+    try:
+        done = subprocess.run(
+            [*command, "-p", "tests.mutation.quick", *tests],
+            cwd=copy,
+            env=environment,
+            timeout=limit,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    if limit is None and done.returncode != 0:
+        sys.stderr.write(done.stdout[-4000:] + done.stderr[-1000:])
+    return done.returncode == 0
+
+
+def survives(job: Job, copies: queue.Queue[Path]) -> bool:
+    """Puts the mistake into a free copy, runs the tests, and takes it out again."""
+    copy = copies.get()
+    target = copy / job.module
+    original = target.read_text()
+    try:
+        target.write_text(job.mutant.source)
+        return all(passes(copy, tests, limit) for tests, limit in job.trials)
+    finally:
+        target.write_text(original)
+        copies.put(copy)
+
+
+def copy_project(into: Path) -> Path:
+    ignore = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "demo-out", "*.egg-info")
+    shutil.copytree(ROOT, into, ignore=ignore)
+    return into
+
+
+def trials_of(
+    module: Path, copy: Path, *, own_only: bool
+) -> tuple[tuple[tuple[str, ...], float], ...] | None:
+    """The test runs that a module's mutants face, timed without a mistake; None: the tests fail."""
+    own = TESTS / f"test_{module.stem}.py"
+    has_own = (copy / own).exists()
+    runs: list[tuple[str, ...]] = [(str(own),)] if has_own else []
+    if not (has_own and own_only):
+        runs.append((str(TESTS), f"--ignore={own}"))
+    timed = []
+    for tests in runs:
+        start = time.monotonic()
+        if not passes(copy, tests, None):
+            return None
+        # Other work on the machine must not look like a mistake that hangs.
+        timed.append((tests, 30 + 5 * (time.monotonic() - start)))
+    return tuple(timed)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation.run", description=__doc__)
+    parser.add_argument("--module", action="append", help="a module of streams/domain; again for more")
+    parser.add_argument("--sample", type=int, help="so many mutants, chosen by the seed (default: all)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="test runs at the same time")
+    parser.add_argument("--own-tests", action="store_true", help="only the module's own test file, if any")
+    options = parser.parse_args()
+
+    names = options.module or sorted(path.stem for path in (ROOT / DOMAIN).glob("*.py"))
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        copies: queue.Queue[Path] = queue.Queue()
+        for number in range(options.jobs):
+            copies.put(copy_project(Path(folder) / str(number)))
+        chosen = [
+            (DOMAIN / f"{name}.py", mutant)
+            for name in names
+            for mutant in mutants((ROOT / DOMAIN / f"{name}.py").read_text())
+        ]
+        if options.sample is not None and options.sample < len(chosen):
+            chosen = random.Random(options.seed).sample(chosen, options.sample)
+        with console.status("Running the tests without a mistake"):
+            copy = copies.get()
+            trials = {}
+            for module in sorted({module for module, _ in chosen}):
+                timed = trials_of(module, copy, own_only=options.own_tests)
+                if timed is None:
+                    console.print(f"The tests for {module} fail without a mistake: nothing to learn.")
+                    return 2
+                trials[module] = timed
+            copies.put(copy)
+        jobs = [Job(module, mutant, trials[module]) for module, mutant in chosen]
+        alive = _run(jobs, copies, options.jobs, console)
+    for job in sorted(alive, key=lambda job: (job.module, job.mutant.line)):
+        console.print(
+            f"survived  {job.module}:{job.mutant.line}  {job.mutant.was}  ->  {job.mutant.became}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    console.print(f"{len(jobs) - len(alive)} of {len(jobs)} mistakes were noticed, {len(alive)} survived.")
+    return int(len(alive) > LIMIT * len(jobs))
+
+
+def _run(jobs: list[Job], copies: queue.Queue[Path], workers: int, console: Console) -> list[Job]:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    alive: list[Job] = []
+    with Progress(*columns, console=console) as progress, ThreadPoolExecutor(workers) as pool:
+        task = progress.add_task("mutants, 0 alive", total=len(jobs))
+        running = {pool.submit(survives, job, copies): job for job in jobs}
+        for done in as_completed(running):
+            if done.result():
+                alive.append(running[done])
+            progress.update(task, advance=1, description=f"mutants, {len(alive)} alive")
+    return alive
+
+
+if __name__ == "__main__":
+    sys.exit(main())
