@@ -23,6 +23,7 @@ from senders.factory import build_senders
 from streams.secret import Secret
 from senders.settings import SenderSettings, SmtpSettings, Tls
 from senders.smtp_email import SmtpEmail
+from senders.smtp_pool import Pool
 from senders.twilio_sms import TwilioSms
 from streams.domain.messages import Accepted, Outcome, Rejected, RetryAt, Unknown
 from streams.domain.reasons import Reason
@@ -58,6 +59,27 @@ async def test_connections_are_bounded(mail_fake: MailFake) -> None:
     assert outcomes == [ACCEPTED] * 60
     assert mail_fake.most_open <= 3
     assert len({kept["data"] for kept in mail_fake.messages}) == 60
+
+
+async def test_a_fresh_connection_takes_the_place_of_an_idle_one(mail_fake: MailFake) -> None:
+    pool = Pool(smtp_settings(mail_fake, connections=1))
+    first = await pool.take()
+    first.clean = True
+    pool.give_back(first)
+    second = await pool.take(fresh=True)
+    assert second is not first
+    await mail_fake.until(lambda fake: fake.connections == 2 and fake.open == 1)
+    pool.give_back(second)
+    await pool.close()
+
+
+async def test_a_failed_connection_gives_its_place_back(mail_fake: MailFake) -> None:
+    smtp = SmtpEmail(smtp_settings(mail_fake, connections=1, connect_timeout=2.0), StillClock())
+    mail_fake.script(At.CONNECT, Fault.CLOSE, times=2)
+    for _ in range(2):
+        assert isinstance(await smtp.send(email()), RetryAt)
+    assert await smtp.send(email()) == ACCEPTED
+    await smtp.close()
 
 
 async def test_an_idle_connection_is_closed(mail_fake: MailFake) -> None:
