@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import faust
@@ -12,8 +12,8 @@ from faust.types import TP
 from faust.types.auth import CredentialsT
 from mode import CrashingSupervisor
 
-from streams.kafka import transport
-from streams.kafka.transport import BatchSettings
+from streams.kafka.batches import Progress
+from streams.kafka.transport import SCHEME, BatchConsumer, BatchSettings
 
 
 class BatchApp(faust.App):
@@ -29,6 +29,27 @@ class BatchApp(faust.App):
     on_offset_gap: Callable[[TP, int, int, int], None] | None = None
     """(partition, offset wanted, first offset, next offset): the log does not have the offset; reading goes
     on at the first. Raising ends the worker."""
+
+    def progress(self) -> dict[TP, Progress]:
+        """Of every partition positioned since the last rebalance; empty before the first."""
+        consumer = self._consumer
+        return consumer.progress() if isinstance(consumer, BatchConsumer) else {}
+
+    before_start: Callable[[], Awaitable[None]] | None = None
+    """Awaited before the consumer joins its group; what it raises ends the start."""
+
+    after_stop: Callable[[], Awaitable[None]] | None = None
+    """Awaited once the consumer has left."""
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        if self.before_start is not None:
+            await self.before_start()
+
+    async def on_stop(self) -> None:
+        await super().on_stop()
+        if self.after_stop is not None:
+            await self.after_stop()
 
     def _create_directories(self) -> None:
         """Faust would make a data folder; there are no tables to fill it."""
@@ -72,7 +93,7 @@ def batch_app(
             f"{rebalance_timeout}, or the group goes on without the worker that is still finishing"
         )
     options: dict[str, Any] = {
-        "broker": [f"{transport.SCHEME}://{address}" for address in brokers],
+        "broker": [f"{SCHEME}://{address}" for address in brokers],
         "broker_client_id": client_id,
         "broker_credentials": credentials,
         "ssl_context": ssl_context,

@@ -97,8 +97,10 @@ def main(options: Options) -> None:
 
     async def handle(batch: RecordBatch) -> None:
         if f"{batch.topic}/{batch.partition}" in options.stuck:
-            note("stuck", partition=batch.partition, first=batch.first_offset, count=len(batch.records))
-            await asyncio.Event().wait()
+            while True:
+                progress = app.progress()[TP(batch.topic, batch.partition)]
+                note("stuck", first=batch.first_offset, read=progress.read, in_flight=progress.in_flight)
+                await asyncio.sleep(0.1)
         while options.hold_for is not None and not (folder / options.hold_for).exists():
             note("holding", first=batch.first_offset)
             await asyncio.sleep(0.05)
