@@ -143,6 +143,7 @@ class TestViolations:
     def test_a_lead_has_no_scheduled_time(self) -> None:
         found = decode_json_change(r.EntityKind.LEAD, json.dumps(change()).encode())
         assert found.after == r.Facts(status_id="ready", customer_id="c-1")
+        assert CODEC.decode_changes(r.EntityKind.LEAD, [json.dumps(change()).encode()]) == [found]
 
     @pytest.mark.parametrize(
         ("record", "data", "field"),
