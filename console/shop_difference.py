@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -178,9 +179,12 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _as_block(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    # YAML reads each of these line ends as a line feed, unless it is written as an escape.
+    style = '"' if _ODD_LINE_ENDS.search(text) else "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
+_ODD_LINE_ENDS = re.compile("[\r\x85\u2028\u2029]")
 _Dumper.add_representer(str, _as_block)
 
 

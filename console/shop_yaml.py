@@ -14,6 +14,9 @@ import yaml
 
 T = TypeVar("T")
 
+_DEEPEST = 50
+"""Levels; a shop file has seven. The library's own limit is the interpreter's stack."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class FileProblem:
@@ -127,17 +130,40 @@ class Document:
     problems: list[FileProblem]
 
 
+class _RefusedError(Exception):
+    """YAML that is right, but not taken."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.problem = FileProblem(line, "", message)
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes nodes, without aliases: a value under two names would have two paths, nested ones a
+    billion."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        line = self.line + 1
+        if self.check_event(yaml.AliasEvent):
+            raise _RefusedError(line, "aliases (*name) can't be used here")
+        if self.depth == _DEEPEST:
+            raise _RefusedError(line, "is nested too deeply")
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
 def read(text: str) -> Document:
     """One YAML document; ``root`` is None when it can't be read at all."""
     problems: list[FileProblem] = []
     lines: dict[str, int] = {}
     try:
-        # The same value under two names would have two paths, and nested ones a billion.
-        for token in yaml.scan(text, Loader=yaml.SafeLoader):
-            if isinstance(token, yaml.AliasToken):
-                line = token.start_mark.line + 1
-                return Document(None, lines, [FileProblem(line, "", "aliases (*name) can't be used here")])
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_Loader)
+    except _RefusedError as refused:
+        return Document(None, lines, [refused.problem])
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = 1 if mark is None else mark.line + 1
@@ -147,8 +173,6 @@ def read(text: str) -> Document:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         return Document(None, lines, [FileProblem(line, "", f"is not YAML: {error.reason}")])
-    except RecursionError:
-        return Document(None, lines, [FileProblem(1, "", "is nested too deeply")])
     if node is None:
         return Document(None, lines, [FileProblem(1, "", "the file is empty")])
     return Document(Value(node, "", node.start_mark.line + 1, problems, lines), lines, problems)
