@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
-import faust
+from confluent_kafka import KafkaException
 from faust.auth import SASLCredentials
 from faust.types import TP
 
@@ -48,7 +48,6 @@ class Worker:
         self._security = librdkafka_config(settings)
         self._prefix = settings.topic_prefix
         self._counts: dict[str, int] = {}
-        self._offsets = Offsets(settings.broker, self._security)
         self._registry = open_registry(registry_config(settings))
         codec = Codec(self._registry)
         clock = clock_of(settings.clock)
@@ -90,16 +89,10 @@ class Worker:
         consents.register(self.app, shared, self._prefix)
 
     async def start(self) -> None:
-        """Before the first partition is assigned: topics checked, schemas fetched, tables being read."""
+        """Before the first partition is assigned: schemas fetched, tables being read."""
         settings = self._settings
-        plan = topic_plan(settings)
-        problems = await check(settings.broker, self._security, plan)
-        if problems:
-            lines = "\n".join(f"  {problem}" for problem in problems)
-            raise SettingsError(
-                [f"the topics are not as they must be:\n{lines}\nsee: carillon topics --help"]
-            )
-        ends = await asyncio.to_thread(self._offsets.ends, [topic.name for topic in plan])
+        names = [topic.name for topic in topic_plan(settings)]
+        ends = await asyncio.to_thread(Offsets(settings.broker, self._security).ends, names)
         self._counts.update({topic: len(partitions) for topic, partitions in ends.items()})
         await self._registry.register_all()
         await self._registry.preload([self._prefix + name for name in INPUT_TOPICS])
@@ -165,10 +158,8 @@ class Worker:
         positions: dict[str, dict[int, int]] = {
             topic: dict(offsets) for topic, offsets in self._tables.positions.items()
         }
-        consumer: Any = self.app.consumer
-        progress = consumer.progress() if consumer is not None else {}
         metrics = self._metrics
-        for tp, at in progress.items():
+        for tp, at in self.app.progress().items():
             positions.setdefault(tp.topic, {})[tp.partition] = at.acked
             lag = max(0, at.end - at.acked) if at.end is not None else 0
             metrics.lag.labels(tp.topic, str(tp.partition)).set(lag)
@@ -225,21 +216,29 @@ class Worker:
         app.on_offset_gap = self._gap
         app.on_partitions_revoked.connect(self._revoked, weak=False)
         app.on_rebalance_complete.connect(self._rebalanced, weak=False)
-        worker = self
-
-        class Boot(faust.Service):
-            async def on_start(self) -> None:
-                await worker.start()
-
-            async def on_stop(self) -> None:
-                await worker.stop()
-
-        app.service(Boot)
+        app.before_start = self.start
+        app.after_stop = self.stop
         return app
 
 
+def preflight(settings: Settings) -> list[str]:
+    """What keeps a worker from starting, each with what to do; empty: nothing does."""
+    try:
+        problems = asyncio.run(check(settings.broker, librdkafka_config(settings), topic_plan(settings)))
+    except KafkaException as error:
+        return [f"broker: {settings.broker} does not answer: {error.args[0].str()}"]
+    advice = ["see: carillon topics --help"] if problems else []
+    return [str(problem) for problem in problems] + advice
+
+
 def run(settings: Settings) -> None:
-    """Runs a worker until SIGTERM, SIGINT or a crash; ends the process."""
+    """Runs a worker until SIGTERM, SIGINT or a crash; ends the process.
+
+    Raises SettingsError when the topics are not as they must be.
+    """
+    problems = preflight(settings)
+    if problems:
+        raise SettingsError(problems)
     run_worker(Worker(settings).app)
 
 
