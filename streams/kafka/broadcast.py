@@ -144,7 +144,7 @@ class BroadcastReader:
             self._loop.call_soon_threadsafe(callback, argument)
 
     def _follow(self) -> None:
-        offsets = Offsets(self._bootstrap, self._security, timeout=_ASK_TIMEOUT)
+        offsets = self._new_offsets()
         consumer: Any = Consumer(
             {
                 **self._security,
@@ -167,6 +167,10 @@ class BroadcastReader:
                 now = time.monotonic()
                 if goal is None and now - asked >= (self._confirm_every if positions else _POLL):
                     asked, goal = now, self._ends(offsets)
+                    if goal is None:
+                        # A client that has seen a leader's term end is refused for ever after (seen with
+                        # Kafka 4.1: FENCED_LEADER_EPOCH until its metadata is renewed, by default 5 minutes).
+                        offsets = self._new_offsets()
                     if goal is not None and not positions:
                         positions = dict.fromkeys(goal, 0)
                         consumer.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in positions])
@@ -181,6 +185,9 @@ class BroadcastReader:
                     goal = None
         finally:
             consumer.close()
+
+    def _new_offsets(self) -> Offsets:
+        return Offsets(self._bootstrap, self._security, timeout=_ASK_TIMEOUT)
 
     def _ends(self, offsets: Offsets) -> dict[_Place, int] | None:
         """None: the brokers did not answer or a topic is missing; asked again soon."""
