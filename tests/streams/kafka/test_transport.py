@@ -36,7 +36,7 @@ def broker() -> Iterator[EmbeddedBroker]:
         yield running
 
 
-def until(true: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+def until(true: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
     """Polls; fails the test with ``what`` at the deadline."""
     deadline = time.monotonic() + seconds
     while not true():
@@ -84,7 +84,7 @@ class Story:
 
     def end(self, worker: subprocess.Popen[bytes], how: signal.Signals = signal.SIGTERM) -> int:
         worker.send_signal(how)
-        return worker.wait(timeout=60)
+        return worker.wait(timeout=120)
 
     def lines(self, partition: int) -> list[list[str]]:
         path = self.folder / f"{self.topic}-{partition}.log"
@@ -216,7 +216,7 @@ def test_an_agent_that_raises_acks_nothing_and_ends_the_worker(
             story.work(raise_on="1234", max_records=100, plain=plain)
             stories.append(story)
         for story in stories:
-            assert story.workers[0].wait(timeout=60) > 0
+            assert story.workers[0].wait(timeout=120) > 0
             done = len(story.lines(1))
             assert done <= 1234  # the batch with the value left nothing
             assert story.committed(1) <= done
