@@ -27,6 +27,12 @@ test: $(READY) ## Run the tests that need nothing but Python
 test-kafka: $(READY) ## Run the tests against a real Apache Kafka broker (needs Java 17 and Maven)
 	$(BIN)/pytest -m kafka $(ARGS)
 
+coverage: $(READY) ## Check that the domain's tests reach every branch of it
+	$(BIN)/pytest tests/streams/domain --cov=streams.domain --cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered
+
+mutants: $(READY) ## Break the domain in many small ways and see that its tests notice (ARGS="--sample 60")
+	$(BIN)/python -m tests.mutation.run $(ARGS)
+
 check: $(READY) ## What CI checks besides the tests: formatting, lint, types, import contracts, schemas
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -41,4 +47,4 @@ lock: $(READY) ## Renew requirements.lock from pyproject.toml
 clean: ## Remove what was built, not .venv
 	rm -rf build dist demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis htmlcov *.egg-info
 
-.PHONY: help setup demo test test-kafka check lock clean
+.PHONY: help setup demo test test-kafka coverage mutants check lock clean
