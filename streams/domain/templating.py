@@ -149,8 +149,8 @@ def check_template(
     """What is wrong with a template, by field (``texts.en.sms``) and with line and column.
 
     ``kinds``: of which entities it speaks (those of the rules that use it); it has to work for all of
-    them; None or empty: not known, it has to work for one. ``languages``: those that need a text (the company's
-    own); a text in their base language or a variant will do. Never raises.
+    them; None or empty: not known, it has to work for one. ``languages``: those that need a text (the
+    company's own); a text in their base language or a variant will do. Never raises.
     """
     return list(_problems(template, kinds or None, languages))
 

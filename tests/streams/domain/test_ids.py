@@ -69,6 +69,8 @@ def test_keys_as_documented() -> None:
     assert ids.log_key("acme", "order", "o1") == b"acme/order/o1"
     assert ids.suppression_key("acme", "email", "Anna@Example.com") == b"acme/email/anna@example.com"
     assert ids.customer_key("a/b", "c%d") == b"a%2Fb/c%25d"
+    assert ids.split_key(ids.customer_key("a", "%2F")) == ("a", "%2F")
+    assert ids.split_key(ids.customer_key("a/", "b")) == ("a/", "b")
     assert ids.customer_key("żółw", "c") == "żółw/c".encode()
 
 
@@ -102,6 +104,7 @@ def test_hashes_depend_on_each_argument() -> None:
 def test_secrets_of_any_length() -> None:
     found = {ids.body_hash(b"s" * length, "text") for length in (0, 1, 63, 64, 65, 200)}
     assert len(found) == 6
+    assert ids.body_hash(b"s" * 64, "text") == "b1b7396301ed6f09123157e9323e69ea"
 
 
 @pytest.mark.parametrize(
@@ -123,6 +126,7 @@ def test_secrets_of_any_length() -> None:
         ("600100123", "•••"),
         ("+", "•••"),
         ("+48x", "•••"),
+        ("+x48600100", "•••"),
         ("+٤٨٦٠٠", "•••"),
         ("", "•••"),
     ],

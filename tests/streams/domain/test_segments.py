@@ -82,6 +82,7 @@ def test_alphabet_has_137_characters() -> None:
         ("😀" * 35, "UCS-2", 70, 1),
         ("😀" * 66, "UCS-2", 132, 2),
         ("😀" * 67, "UCS-2", 134, 3),  # 33 pairs and a free unit in each of two
+        ("ł" * 133 + "\ud800", "UCS-2", 134, 2),  # half a pair at the very end is cut by nothing
         ("\x1b", "UCS-2", 1, 1),
         ("\uffff" * 70, "UCS-2", 70, 1),
         ("\U00010000" * 36, "UCS-2", 72, 2),
