@@ -24,7 +24,6 @@ from senders.addresses import with_delivery
 from senders.details import detail_of
 from senders.outcomes import twilio_verdict
 from senders.pacing import Bucket
-from streams.secret import Secret
 from senders.settings import LONGEST_VALIDITY, TwilioSettings
 from streams.domain.messages import (
     Accepted,
@@ -38,6 +37,7 @@ from streams.domain.messages import (
     Unknown,
 )
 from streams.domain.reasons import Reason
+from streams.secret import Secret
 
 PROVIDER = "twilio"
 

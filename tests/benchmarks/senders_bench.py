@@ -22,11 +22,11 @@ from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.rest import Client
 
 from deploy.fakes.sms import ACCOUNT, TOKEN
-from senders.secret import Secret
 from senders.settings import SmtpSettings, Tls, TwilioSettings
 from senders.smtp_email import SmtpEmail
 from senders.twilio_sms import TwilioSms
 from streams.domain.messages import Accepted
+from streams.secret import Secret
 from tests.senders.samples import EMAIL, SMS, StillClock
 
 MESSAGES = 1500

@@ -16,11 +16,11 @@ import pytest
 
 from deploy.fakes.ledger import Ledger
 from deploy.fakes.sms import ACCOUNT, TOKEN, segments_of
-from senders.secret import Secret
 from senders.settings import TwilioSettings
 from senders.twilio_sms import TwilioSms
 from streams.clock import FileClock
 from streams.domain.messages import Accepted, RetryAt
+from streams.secret import Secret
 from tests.senders.samples import NOW, SMS, sms
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from deploy.fakes.mail import MailFake
 from deploy.fakes.sms import SmsFake
-from streams.secret import Secret
 from senders.settings import SmtpSettings, Tls, TwilioSettings
 from streams.domain.messages import EmailMessage, SmsMessage
+from streams.secret import Secret
 
 NOW = 1_775_000_000_000
 """2026-03-31T23:33:20Z"""
@@ -41,6 +41,9 @@ EMAIL = EmailMessage(
 class StillClock:
     def now(self) -> int:
         return NOW
+
+    def seconds_until(self, moment: int) -> float:
+        return max(0, moment - NOW) / 1000
 
 
 def sms(**changes: Any) -> SmsMessage:

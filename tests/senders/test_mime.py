@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from base64 import b64decode
 from email import message_from_bytes, policy
 from email.header import decode_header, make_header
 from email.headerregistry import Address
@@ -97,6 +99,15 @@ def test_the_library_reads_what_was_meant(
 def _folded(text: str) -> str:
     """The library's parser folds white space around encoded words in its own way."""
     return " ".join(text.split())
+
+
+@pytest.mark.parametrize("pad", range(4))
+def test_no_character_is_divided_between_two_encoded_words(pad: int) -> None:
+    """RFC 2047 5: each word must decode by itself; some mail programs show boxes otherwise."""
+    head, _, _ = build(email(subject="a" * pad + "😀" * 40), NOW).data.partition(b"\r\nDate:")
+    words = re.findall(rb"=\?utf-8\?b\?(\S+?)\?=", head)
+    assert len(words) > 3
+    assert "".join(b64decode(word).decode() for word in words) == "a" * pad + "😀" * 40
 
 
 def test_it_says_the_same_as_the_library() -> None:

@@ -7,10 +7,10 @@ import pytest
 
 from deploy.fakes.mail import MailFake
 from deploy.fakes.sms import SmsFake
-from streams.secret import Secret
 from senders.settings import SenderSettings, SmtpSettings, Tls
 from senders.smtp_email import SmtpEmail
 from senders.twilio_sms import TwilioSms
+from streams.secret import Secret
 from tests.senders.samples import StillClock, email, sms, smtp_settings, twilio_settings
 
 TOKEN = "hunter2-hunter2"

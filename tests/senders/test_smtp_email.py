@@ -20,13 +20,13 @@ from deploy.fakes.mail import At, Fault, MailFake
 from deploy.fakes.sms import SmsFake
 from schemas.records import Channel
 from senders.factory import build_senders
-from streams.secret import Secret
 from senders.settings import SenderSettings, SmtpSettings, Tls
 from senders.smtp_email import SmtpEmail
 from senders.smtp_pool import Pool
 from senders.twilio_sms import TwilioSms
 from streams.domain.messages import Accepted, Outcome, Rejected, RetryAt, Unknown
 from streams.domain.reasons import Reason
+from streams.secret import Secret
 from tests.senders.samples import EMAIL, NOW, SMS, StillClock, email, smtp_settings, twilio_settings
 
 ACCEPTED = Accepted("smtp", EMAIL.message_id)
