@@ -65,7 +65,8 @@ class EntityPartition:
 
     @property
     def sweeping(self) -> int:
-        return self._stage.sweeping
+        """What is left to sweep, and the round that is being carried out."""
+        return self._stage.sweeping + self._lock.locked()
 
     @property
     def failure(self) -> BaseException | None:

@@ -139,7 +139,9 @@ class SenderPartition:
 
     @property
     def in_flight(self) -> int:
-        return self._stage.in_flight + len(self._sent) + len(self._asked)
+        """Messages at their provider, answers not yet written down, and the round that is being carried out
+        (its rows are neither due nor in flight any more, and its log records not yet acknowledged)."""
+        return self._stage.in_flight + len(self._sent) + len(self._asked) + self._lock.locked()
 
     @property
     def sweeping(self) -> int:
