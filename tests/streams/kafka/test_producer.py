@@ -76,12 +76,18 @@ async def test_no_records_is_nothing_to_wait_for(producer: BatchProducer, topic:
 async def test_calls_at_the_same_time_keep_their_order_in_a_small_queue(bootstrap: str, topic: str) -> None:
     producer = BatchProducer(bootstrap, {}, partitions=lambda topic: PARTITIONS, queue_records=50)
     await producer.start()
-    calls = [[(b"k", b"%d-%d" % (call, n)) for n in range(120)] for call in range(8)]
-    sent = await asyncio.gather(*(producer.send(topic, records, partition=0) for records in calls))
+    calls = [[(b"k", b"%d-%d" % (call, n)) for n in range(120)] for call in range(30)]
+    waiting = []
+    for records in calls:
+        waiting.append(asyncio.create_task(producer.send(topic, records, partition=0)))
+        await asyncio.sleep(
+            0.003
+        )  # so that some begin at a moment when there is room and an earlier one waits
+    sent = await asyncio.gather(*waiting)
     await producer.stop()
     rows = await asyncio.to_thread(read, bootstrap, topic)
     assert [row[1] for row in rows[0]] == [value for records in calls for _, value in records]
-    assert [answer.last_offsets[0] for answer in sent] == [120 * (call + 1) - 1 for call in range(8)]
+    assert [answer.last_offsets[0] for answer in sent] == [120 * (call + 1) - 1 for call in range(30)]
 
 
 async def test_one_record_that_cannot_be_sent_fails_its_call_for_good_and_no_other(
