@@ -55,6 +55,7 @@ def lines(text: str) -> str:
 @given(HEADER, HEADER, BODY, BODY, LOCAL, DOMAIN)
 @example("a" * 61, 'say "hi" \\ o/', ".", "..\r\n.", "ann", "example.com")
 @example(" =?utf-8?q?no?= ", "=?", "=_", "--=_", "ann", "example.com")
+@example("=?utf-8?q?no?=", "=?utf-8?q?no?=", "a", "b", "ann", "example.com")
 @example("two  spaces", "tab\there", "a \r\nb\t\n", "\x00\x0b", "ann", "example.com")
 def test_the_library_reads_what_was_meant(
     subject: str, name: str, text: str, html: str, local: str, domain: str
