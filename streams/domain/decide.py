@@ -19,7 +19,6 @@ from schemas.records import (
     Location,
     Rule,
     RuleKind,
-    StatusKind,
     Trigger,
 )
 from streams.domain.addresses import normal_email, normal_phone
@@ -351,8 +350,3 @@ def _unrendered(reason: Reason, status_missing: bool) -> End:
     if reason is Reason.TEMPLATE_ERROR and status_missing:
         reason = Reason.UNKNOWN_STATUS
     return End(DeliveryState.SUPPRESSED, reason)
-
-
-def is_open(catalog: Catalog, company: str, kind: EntityKind, facts: Facts) -> bool:
-    """Does the entity still have something to be reminded of?"""
-    return catalog.status_kind(company, kind, facts.status_id) is StatusKind.OPEN

@@ -64,7 +64,14 @@ def shop() -> list[Reference]:
         Location(id="north", company=C, name="North", zone=WARSAW, hours=WEEK, version=1),
         Location(id="south", company=C, name="South", zone="Europe/Lisbon", hours=WEEK, version=1),
         *(
-            Status(id=name, company=C, entity=kind, names={"en": name.title()}, kind=what, version=1)
+            Status(
+                id=status_of(name, kind),
+                company=C,
+                entity=kind,
+                names={"en": name.title()},
+                kind=what,
+                version=1,
+            )
             for kind in EntityKind
             for name, what in statuses
         ),
@@ -87,6 +94,11 @@ def shop() -> list[Reference]:
             version=1,
         ),
     ]
+
+
+def status_of(name: str, kind: EntityKind) -> str:
+    """Ids of statuses are unique in a company: ``ready`` of an order, ``lead-ready`` of a lead."""
+    return name if kind is EntityKind.ORDER else f"{kind}-{name}"
 
 
 def ann(**changes: object) -> Customer:
