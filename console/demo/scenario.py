@@ -51,9 +51,9 @@ class Event:
     records: tuple[Published, ...]
     line: str = ""
     zone: str = ""
-    crash: bool = False
-    """A worker is killed when the messages that are due now are on their way, before ``records`` are
-    published; it is started again afterwards."""
+    burst: int = 0
+    """Not 0: so many SMS are due now, and a worker is killed while they are on their way, before ``records``
+    are published; it is started again afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,9 +237,9 @@ class Script:
         )
 
     def happens(
-        self, at: int, scene: str, line: str, zone: str, records: Iterable[Published], *, crash: bool = False
+        self, at: int, scene: str, line: str, zone: str, records: Iterable[Published], *, burst: int = 0
     ) -> None:
-        self.events.append(Event(at, scene, tuple(records), line, zone, crash))
+        self.events.append(Event(at, scene, tuple(records), line, zone, burst))
 
     def expect(
         self,

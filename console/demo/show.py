@@ -73,12 +73,12 @@ class Show:
         return check(expected, self.book, self._world.ledgers.messages)
 
     def _step(self, moment: int, events: Sequence[Event]) -> list[Status]:
-        crash = next((event for event in events if event.crash), None)
+        crash = next((event for event in events if event.burst), None)
         for event in events:
             if event.line:
-                self._tell(Line(event.at, event.zone, "!" if event.crash else "·", event.line))
+                self._tell(Line(event.at, event.zone, "!" if event.burst else "·", event.line))
         if crash is not None:
-            self._world.kill_while_sending(lambda: self._driver.move(moment))
+            self._world.kill_while_sending(lambda: self._driver.move(moment), crash.burst)
         else:
             self._driver.move(moment)
         for event in events:
@@ -89,7 +89,7 @@ class Show:
         if crash is not None:
             account = self.account()
             text = (
-                f"the worker is back; counted over {len(self.book.by_delivery)} messages: "
+                f"the worker is back; of {len(self.book.by_delivery)} messages so far: "
                 f"lost {len(account.lost)}, twice {len(account.twice)}"
             )
             self._tell(Line(moment, crash.zone, "!", text))

@@ -46,6 +46,12 @@ def count(account: Account) -> list[str]:
     ]
     if account.repeated:
         lines.append(f"  {account.repeated} e-mail(s) went again under the same Message-ID: no answer came")
+    unknown = sum(n for (_, state, _), n in account.by_outcome.items() if state == "unknown_closed")
+    if unknown:
+        lines.append(
+            f"  {unknown} closed as unknown: the worker died while it handed them over, the provider does "
+            "not show them, and an SMS is not sent again on a guess"
+        )
     for what in (*account.lost, *account.twice)[:_MOST_SHOWN]:
         lines.append(f"  ! {what}")
     return lines

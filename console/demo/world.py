@@ -37,11 +37,11 @@ CONSUMED = (*ENTITY_TOPICS, "customer-consents", "consents", "timers", *REFERENC
 _SESSION_TIMEOUT = 6000
 """Milliseconds until the group notices that a worker was killed: short, so that the story goes on soon, and
 longer than a busy machine keeps a worker from its heartbeat."""
-_KILL_AFTER = 12
-"""Messages of the burst that the provider has taken when the worker is killed."""
-_SLOW = 0.03
-"""Seconds by which the SMS provider answers later while the worker is killed, so that the kill lands among
-messages that are on their way: on a quick machine the burst would be over before."""
+_SOON, _LATE = 0.02, 1.0
+_ANSWERED_SOON = 12
+"""How the SMS provider answers while the worker is killed, in seconds: the first dozen soon, the others late.
+So the kill lands among messages that the provider has been given and the worker has no answer to, also on
+a quick machine, where the burst would be over before."""
 
 
 class World:
@@ -161,23 +161,26 @@ class World:
 
     # --- a worker is killed
 
-    def kill_while_sending(self, move: Callable[[], None]) -> int:
-        """Calls ``move``, which makes messages due, and kills the first worker (SIGKILL) among them. How many
-        the provider had taken by then."""
-        before = self.ledgers.read()
-        self._slow_sms(_SLOW)
+    def kill_while_sending(self, move: Callable[[], None], burst: int) -> None:
+        """Calls ``move``, which makes ``burst`` SMS due, and kills the first worker (SIGKILL) when all of
+        them are at the provider and most of them unanswered."""
+        self._script_sms(
+            {"fault": "delay", "seconds": _SOON, "times": _ANSWERED_SOON},
+            {"fault": "delay", "seconds": _LATE, "times": burst - _ANSWERED_SOON},
+        )
         move()
+        before = self.ledgers.read()
         until = time.monotonic() + 30
-        while self.ledgers.read() < before + _KILL_AFTER and time.monotonic() < until:
+        # A behaviour is gone once it has been used up: none is left when the last request has come.
+        while self._ask_sms({}) and time.monotonic() < until:
             self.check()
-            time.sleep(0.002)
+            time.sleep(0.005)
         name = "worker-1"
         pid = self._processes.kill(name)
         self._clients.pop(name).close()
-        taken = self.ledgers.read() - before
-        self._aside(f"kill -9 {pid} ({name}), {taken} messages after the burst began")
-        self._slow_sms(0)
-        return taken
+        answered = self.ledgers.read() - before
+        self._aside(f"kill -9 {pid} ({name}): of {burst} messages at the provider {answered} were answered")
+        self._script_sms()
 
     def restart(self) -> None:
         """Starts the killed worker again, with what is left of its disk."""
@@ -186,15 +189,17 @@ class World:
         self._worker("worker-1")
         self._connect("worker-1")
 
-    def _slow_sms(self, seconds: float) -> None:
-        wish: dict[str, object] = {"clear": True}
-        if seconds:
-            wish["behaviours"] = [{"fault": "delay", "seconds": seconds, "times": 0}]
+    def _script_sms(self, *behaviours: Mapping[str, object]) -> None:
+        """How the provider behaves from now on; nothing: as usual."""
+        self._ask_sms({"clear": True, "behaviours": behaviours})
+
+    def _ask_sms(self, wish: Mapping[str, object]) -> int:
+        """The behaviours that the provider has left."""
         request = urllib.request.Request(  # noqa: S310 - our own provider on loopback
             f"{self._sms_url}/_control", json.dumps(wish).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=10):  # noqa: S310 - likewise
-            pass
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - likewise
+            return int(json.load(answer)["behaviours"])
 
     # --- processes
 

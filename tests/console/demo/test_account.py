@@ -58,9 +58,21 @@ def test_an_email_repeated_under_its_message_id_is_shown_apart() -> None:
     assert (account.twice, account.repeated, account.accepted) == ((), 1, 1)
 
 
-def test_a_delivery_that_ends_twice_is_twice() -> None:
-    ends = [delivery(SENT, 1, provider_id="SM1"), delivery(DeliveryState.FAILED, 2)]
-    assert len(count(ends, [MESSAGE]).twice) == 1
+def test_two_rules_may_say_the_same() -> None:
+    again = Message(Channel.SMS, "SM2", MESSAGE.to, "", MESSAGE.text)
+    other = delivery(SENT, provider_id="SM2", delivery_id="d2", rule_id="second-reminder")
+    assert count([delivery(SENT, provider_id="SM1"), other], [MESSAGE, again]).twice == ()
+
+
+def test_a_delivery_that_is_sent_twice_is_twice() -> None:
+    again = Message(Channel.SMS, "SM2", MESSAGE.to, "", "See you at 15:00")
+    ends = [delivery(SENT, 1, provider_id="SM1"), delivery(SENT, 2, provider_id="SM2")]
+    assert count(ends, [MESSAGE, again]).twice == ("delivery d1 was sent 2 times",)
+
+
+def test_what_was_not_sent_may_be_armed_again() -> None:
+    ends = [delivery(DeliveryState.SUPPRESSED, 1), delivery(DeliveryState.SUPPRESSED, 3, reason="too_late")]
+    assert count(ends, []).twice == ()
 
 
 def test_what_ended_before_it_had_a_channel_is_counted_under_its_rules() -> None:

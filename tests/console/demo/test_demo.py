@@ -1,0 +1,93 @@
+"""The whole demo as a person runs it: the embedded broker, local providers, a worker that is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from email import message_from_bytes
+from pathlib import Path
+
+import pytest
+
+from schemas.records import FINAL_STATES
+
+pytestmark = [pytest.mark.embedded, pytest.mark.slow, pytest.mark.timeout(600)]
+
+_LIBRARIES = ("rdkafka", "faust", "Traceback", "WARNING", "%3|", "%4|", "%6|")
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "console", "demo", "--out", str(folder), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "CARILLON_BROKER": "somewhere.invalid:1"},
+    )
+
+
+def run(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    process = start(folder, *arguments)
+    output, error = process.communicate()
+    return process.returncode, output, error
+
+
+def story(output: str) -> list[str]:
+    return output.partition("What became of every message")[0].splitlines()
+
+
+def test_the_whole_story(tmp_path: Path) -> None:
+    code, output, error = run(tmp_path / "one", "--speed", "0")
+    assert code == 0, output + error
+    assert "✗" not in output
+    assert output.count("✓") >= 17
+    assert "lost 0, twice 0" in output.partition("the worker is back")[2]
+    assert "still waiting, lost 0, twice 0" in output
+    assert not [line for line in (output + error).splitlines() if any(name in line for name in _LIBRARIES)]
+    assert "\x1b" not in output + error
+
+    out = tmp_path / "one"
+    log = [json.loads(line) for line in (out / "delivery-log.jsonl").read_text().splitlines()]
+    finals = {(r["delivery_id"], r["transition"]) for r in log if r["state"] in FINAL_STATES}
+    assert len({name for name, _ in finals}) == len(finals)
+    assert "Nowy termin wizyty" in (out / "texts.txt").read_text()
+    mails = sorted((out / "mail").glob("*.eml"))
+    assert mails
+    assert message_from_bytes(mails[0].read_bytes())["Subject"]
+
+    code, again, _ = run(tmp_path / "two", "--speed", "0")
+    assert code == 0
+    assert story(again) == story(output)
+
+
+def test_one_scene_without_a_crowd(tmp_path: Path) -> None:
+    code, output, error = run(tmp_path, "--speed", "0", "--scene", "held", "--crowd", "0", "--seed", "7")
+    assert code == 0, output + error
+    lines = [line for line in story(output) if line.strip()]
+    assert any(" ~ SMS to " in line and "waits until Wed 8 Apr 09:30" in line for line in lines)
+    assert any(line.startswith("Wed  8 Apr 09:30  Lisbon") and " > SMS to " in line for line in lines)
+
+
+def test_two_workers(tmp_path: Path) -> None:
+    code, output, error = run(tmp_path, "--speed", "0", "--scene", "crash", "--crowd", "0", "--workers", "2")
+    assert code == 0, output + error
+
+
+def test_ctrl_c_ends_it_with_the_summary_and_leaves_nobody_behind(tmp_path: Path) -> None:
+    process = start(tmp_path, "--scene", "moved")
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    rest, error = process.communicate(timeout=120)
+    assert process.returncode == 130, error
+    assert " · " in first
+    assert "What became of every message" in rest
+    assert "Traceback" not in error
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            assert str(tmp_path).encode() not in line.read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
