@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from agents.partition import PartitionStore, Shared
+from schemas.codec import Decoded
+from schemas.errors import DecodeError
 from schemas.records import EntityKind
-from streams.kafka.batches import RecordBatch
+from streams.kafka.batches import Record, RecordBatch
 from streams.stages.entity import FAMILIES, EntityRound, EntityStage, Incoming, restored
 
 TOPICS: dict[str, EntityKind] = {
@@ -25,6 +27,7 @@ class EntityPartition:
         self._topic = topic
         self._kind = TOPICS[topic]
         self._partition = partition
+        self._format = shared.formats[topic]
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._sweeper: asyncio.Task[None] | None = None
@@ -58,6 +61,10 @@ class EntityPartition:
         await self.pause()
         self._state.close()
 
+    def restart_at(self, offset: int) -> None:
+        """The topic was made anew: its offsets begin again. Versions still tell what is newer."""
+        self._stage.source = offset
+
     @property
     def source(self) -> int:
         """The next offset to read."""
@@ -83,6 +90,10 @@ class EntityPartition:
         """Returns when everything that the batch causes is acknowledged and stored."""
         records = batch.records
         changes = await self._shared.codec.read_changes(self._kind, [record.value for record in records])
+        if self._format != "auto":
+            changes = [
+                self._as_agreed(change, record) for change, record in zip(changes, records, strict=True)
+            ]
         incoming = [
             Incoming(record.offset, record.timestamp, record.key or b"", record.value or b"", change)
             for record, change in zip(records, changes, strict=True)
@@ -97,6 +108,12 @@ class EntityPartition:
             metrics.changes.labels(str(self._kind), result).inc(number)
         if round_.dead:
             metrics.dead_letters.labels(self._topic).inc(len(round_.dead))
+
+    def _as_agreed(self, change: Decoded, record: Record) -> Decoded:
+        """Refuses a record of another form than the topic's setting says."""
+        if record.value is None or (record.value[:1] == b"{") == (self._format == "json"):
+            return change
+        return DecodeError("undecodable", f"the setting of this topic asks for {self._format}")
 
     async def _carry_out(self, round_: EntityRound) -> None:
         outputs = self._shared.outputs

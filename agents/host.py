@@ -95,6 +95,15 @@ class Host:
             return self.timers[place.partition].consents_source or None
         return None
 
+    def restart_at(self, place: Place, offset: int) -> None:
+        """The log does not have the stored offset (the topic was made anew): what comes now is new."""
+        if place.topic in TOPICS:
+            self.entities[place].restart_at(offset)
+        elif place.topic == "timers":
+            self.timers[place.partition].restart_at(offset)
+        elif place.topic == "consents":
+            self.timers[place.partition].restart_consents_at(offset)
+
     def reference_changed(self, names: list[tuple[str, str]]) -> None:
         for part in self._parts():
             part.reference_changed(names)

@@ -48,6 +48,8 @@ class Shared:
     catalog: Catalog
     clock: Clock
     metrics: Metrics
+    formats: Mapping[str, str]
+    """By entity topic: ``avro``, ``json``, or ``auto``."""
 
 
 class PartitionStore:

@@ -6,25 +6,16 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
+from agents.connections import RECORDS
 from schemas.codec import Codec
 from schemas.errors import DecodeError, RegistryError, UnknownSchemaId
-from schemas.records import Channel, Company, Location, Mailbox, Rule, Status, Suppression, Template
+from schemas.records import Channel, Company, Location, Rule, Suppression
 from schemas.registry import Registry
-from streams.domain.catalog import Catalog, Reference, ReferenceType, suppression_id
+from streams.domain.catalog import Catalog, Reference, suppression_id
 from streams.domain.ids import split_key
 from streams.kafka.broadcast import BroadcastReader, BroadcastRecord
 
 log = logging.getLogger(__name__)
-
-RECORDS: Mapping[str, ReferenceType] = {
-    "companies": Company,
-    "locations": Location,
-    "statuses": Status,
-    "templates": Template,
-    "rules": Rule,
-    "mailboxes": Mailbox,
-    "suppressions": Suppression,
-}
 
 Changed = list[tuple[str, str]]
 """(company, rule id) of a rule that changed; (company, "") when the company or a location did."""

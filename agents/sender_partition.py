@@ -119,6 +119,13 @@ class SenderPartition:
         await self.pause()
         self._state.close()
 
+    def restart_at(self, offset: int) -> None:
+        """The topic was made anew: its offsets begin again."""
+        self._stage.source = offset
+
+    def restart_consents_at(self, offset: int) -> None:
+        self._stage.consents_source = offset
+
     # --- what others see
 
     @property

@@ -11,6 +11,7 @@ from faust.auth import SASLCredentials
 from faust.types import TP
 
 from agents import appointments, consents, leads, orders, timers
+from agents.connections import registry_config
 from agents.host import Host, Place
 from agents.outputs import Outputs
 from agents.partition import Shared
@@ -18,7 +19,7 @@ from agents.reference import ReferenceTables
 from agents.web import Status, WebServer
 from schemas.codec import Codec
 from schemas.records import Channel
-from schemas.registry import RegistryConfig, open_registry
+from schemas.registry import open_registry
 from senders.factory import build_senders
 from senders.settings import SenderSettings, SmtpSettings, Tls, TwilioSettings
 from streams.clock import clock_of
@@ -56,6 +57,11 @@ class Worker:
             settings.broker, self._security, partitions=lambda topic: self._counts[topic]
         )
         self._catalog = Catalog()
+        formats = {
+            "orders": settings.order_format,
+            "leads": settings.lead_format,
+            "appointments": settings.appointment_format,
+        }
         shared = Shared(
             bootstrap=settings.broker,
             security=self._security,
@@ -66,6 +72,7 @@ class Worker:
             catalog=self._catalog,
             clock=clock,
             metrics=self._metrics,
+            formats=formats,
         )
         self._clock = clock
         self._senders = build_senders(sender_settings(settings), clock)
@@ -136,6 +143,7 @@ class Worker:
             high,
             low,
         )
+        self._host.restart_at(self._place(tp), low)
 
     def _place(self, tp: TP) -> Place:
         return Place(tp.topic.removeprefix(self._prefix), tp.partition)
@@ -206,7 +214,7 @@ class Worker:
         app = batch_app(
             settings.group,
             settings.broker.split(","),
-            batching=BatchSettings(),
+            batching=BatchSettings(leader_delay=settings.leader_delay / 1000),
             instance_id=settings.instance_id or None,
             session_timeout=settings.session_timeout / 1000,
             ssl_context=context,
@@ -240,18 +248,6 @@ def run(settings: Settings) -> None:
     if problems:
         raise SettingsError(problems)
     run_worker(Worker(settings).app)
-
-
-def registry_config(settings: Settings) -> RegistryConfig | None:
-    """None: the embedded registry."""
-    if settings.registry == "embedded":
-        return None
-    return RegistryConfig(
-        url=settings.registry,
-        ca_file=settings.registry_ca,
-        user=settings.registry_user,
-        password=settings.registry_password.reveal(),
-    )
 
 
 def sender_settings(settings: Settings) -> SenderSettings:

@@ -29,6 +29,9 @@ def _at(default: Any, help_text: str, *, choices: tuple[str, ...] = (), low: int
     return field(default=default, metadata={"help": help_text, "choices": choices, "low": low})
 
 
+_FORMATS = ("auto", "avro", "json")
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a process of Carillon is told. Durations are in milliseconds unless the name says otherwise."""
@@ -39,6 +42,9 @@ class Settings:
     instance_id: str = _at("", "Stable name of this worker (static membership); empty: a dynamic member.")
     session_timeout: int = _at(
         20_000, "Time without a heartbeat after which the group gives partitions away.", low=1000
+    )
+    leader_delay: int = _at(
+        0, "Time that the group's leader holds back its assignment: 100 with the embedded broker.", low=0
     )
     security_protocol: str = _at(
         "PLAINTEXT",
@@ -54,8 +60,16 @@ class Settings:
     partitions: int = _at(8, "Partitions of the internal topics (fixed when they are created).", low=1)
     replication: int = _at(1, "Copies of each partition when topics are created.", low=1)
     topic_prefix: str = _at("", "Put before the name of every topic.")
-    order_format: str = _at("auto", "Form of the records on orders.", choices=("auto", "debezium"))
-    lead_format: str = _at("auto", "Form of the records on leads.", choices=("auto", "debezium"))
+    order_format: str = _at(
+        "auto",
+        "Form of the records on orders: avro, json, or auto (each by its first byte).",
+        choices=_FORMATS,
+    )
+    lead_format: str = _at(
+        "auto",
+        "Form of the records on leads: avro, json, or auto (each by its first byte).",
+        choices=_FORMATS,
+    )
     appointment_format: str = _at(
         "auto", "Form of the records on appointments.", choices=("auto", "debezium")
     )
