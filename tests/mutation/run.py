@@ -9,6 +9,7 @@ of the domain's tests. Exit code 1 if more than one in ten survives, 2 if the te
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import queue
 import random
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +34,7 @@ TESTS = Path("tests/streams/domain")
 LIMIT = 0.10
 
 Trials = tuple[tuple[tuple[str, ...], float], ...]
-"""Runs of pytest, one after the other: its arguments and the time-out in seconds."""
+"""Runs of pytest, one after the other: its arguments, and the seconds of processor time it may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,62 +46,69 @@ class Job:
     trials: Trials
 
 
-def passes(copy: Path, tests: tuple[str, ...], limit: float | None) -> bool:
-    """Whether pytest passes in a copy of the project. A mistake that makes it hang is noticed too."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=short", "-p", "no:cacheprovider"]
-    # No bytecode: a module changed twice within a second, at equal length, would be taken from the cache.
-    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(copy)}
-    try:
-        done = subprocess.run(
-            [*command, "-p", "tests.mutation.quick", *tests],
-            cwd=copy,
+class Copy:
+    """A copy of the project, and a process in it that runs its tests (``tests.mutation.worker``)."""
+
+    def __init__(self, folder: Path) -> None:
+        ignore = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "demo-out", "*.egg-info")
+        shutil.copytree(ROOT, folder, ignore=ignore)
+        self.folder = folder
+        # No bytecode: a module changed twice within a second, at equal length, would come from the cache.
+        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(folder)}
+        self._worker = subprocess.Popen(
+            [sys.executable, "-m", "tests.mutation.worker"],
+            cwd=folder,
             env=environment,
-            timeout=limit,
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             text=True,
-            check=False,
         )
-    except subprocess.TimeoutExpired:
-        return False
-    if limit is None and done.returncode != 0:
-        sys.stderr.write(done.stdout[-4000:] + done.stderr[-1000:])
-    return done.returncode == 0
+
+    def passes(self, tests: tuple[str, ...], limit: float) -> bool:
+        """Whether pytest passes here within ``limit`` seconds of processor time."""
+        assert self._worker.stdin is not None
+        assert self._worker.stdout is not None
+        self._worker.stdin.write(json.dumps([tests, limit]) + "\n")
+        self._worker.stdin.flush()
+        answer = self._worker.stdout.readline()
+        if not answer:
+            raise RuntimeError("the process that runs the tests has died")
+        return int(answer) == 0
+
+    def log(self) -> str:
+        """What the last run of pytest printed."""
+        return (self.folder / "pytest.log").read_text()
+
+    def close(self) -> None:
+        self._worker.communicate()  # closes its input, at which it ends
 
 
-def survives(job: Job, copies: queue.Queue[Path]) -> bool:
+def survives(job: Job, copies: queue.Queue[Copy]) -> bool:
     """Puts the mistake into a free copy, runs the tests, and takes it out again."""
     copy = copies.get()
-    target = copy / job.module
+    target = copy.folder / job.module
     original = target.read_text()
     try:
         target.write_text(job.mutant.source)
-        return all(passes(copy, tests, limit) for tests, limit in job.trials)
+        return all(copy.passes(tests, limit) for tests, limit in job.trials)
     finally:
         target.write_text(original)
         copies.put(copy)
 
 
-def copy_project(into: Path) -> Path:
-    ignore = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "demo-out", "*.egg-info")
-    shutil.copytree(ROOT, into, ignore=ignore)
-    return into
-
-
-def trials_of(
-    module: Path, copy: Path, *, own_only: bool
-) -> tuple[tuple[tuple[str, ...], float], ...] | None:
+def trials_of(module: Path, copy: Copy, *, own_only: bool) -> Trials | None:
     """The test runs that a module's mutants face, timed without a mistake; None: the tests fail."""
     own = TESTS / f"test_{module.stem}.py"
-    has_own = (copy / own).exists()
+    has_own = (copy.folder / own).exists()
     runs: list[tuple[str, ...]] = [(str(own),)] if has_own else []
     if not (has_own and own_only):
         runs.append((str(TESTS), f"--ignore={own}"))
     timed = []
     for tests in runs:
         start = time.monotonic()
-        if not passes(copy, tests, None):
+        if not copy.passes(tests, 1800):
+            sys.stderr.write(copy.log()[-4000:])
             return None
-        # Other work on the machine must not look like a mistake that hangs.
         timed.append((tests, 30 + 5 * (time.monotonic() - start)))
     return tuple(timed)
 
@@ -115,10 +124,12 @@ def main() -> int:
 
     names = options.module or sorted(path.stem for path in (ROOT / DOMAIN).glob("*.py"))
     console = Console()
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        copies: queue.Queue[Path] = queue.Queue()
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder, ExitStack() as stack:
+        copies: queue.Queue[Copy] = queue.Queue()
         for number in range(options.jobs):
-            copies.put(copy_project(Path(folder) / str(number)))
+            copy = Copy(Path(folder) / str(number))
+            stack.callback(copy.close)
+            copies.put(copy)
         chosen = [
             (DOMAIN / f"{name}.py", mutant)
             for name in names
@@ -149,7 +160,7 @@ def main() -> int:
     return int(len(alive) > LIMIT * len(jobs))
 
 
-def _run(jobs: list[Job], copies: queue.Queue[Path], workers: int, console: Console) -> list[Job]:
+def _run(jobs: list[Job], copies: queue.Queue[Copy], workers: int, console: Console) -> list[Job]:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     alive: list[Job] = []
     with Progress(*columns, console=console) as progress, ThreadPoolExecutor(workers) as pool:
