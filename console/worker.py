@@ -7,8 +7,9 @@ from dataclasses import fields
 
 import click
 
+from console.options import given_settings, set_option
 from streams.secret import Secret
-from streams.settings import Settings, environment_name, from_process
+from streams.settings import Settings, environment_name
 
 
 def _settings_help() -> str:
@@ -32,26 +33,14 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES + "\n" + _settings_help())
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="A setting that wins over the environment; may be given several times.",
-)
+@set_option
 def worker(overrides: tuple[str, ...]) -> None:
     """Run one worker: read changes, arm timers, send what is due.
 
     Start as many as you like with the same CARILLON_GROUP; partitions and their state are shared out. Each
     needs a folder of its own (CARILLON_DATA). SIGTERM ends it in order: what is at a provider is waited for.
     """
-    given = {}
-    for pair in overrides:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise click.BadParameter(f"expected NAME=VALUE, got {pair!r}", param_hint="--set")
-        given[name] = value
-    settings = from_process(given)
+    settings = given_settings(overrides)
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )

@@ -9,7 +9,7 @@ them by what makes a record unique (``Deliveries`` does it for the delivery log)
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
@@ -36,10 +36,19 @@ class TailRecord:
 
 
 class Tail:
-    """One topic, every partition, from the beginning on. Blocking; not for use within an event loop."""
+    """One topic, every partition (or only ``partitions``), from the beginning on. Blocking; not for use
+    within an event loop."""
 
-    def __init__(self, bootstrap: str, security: Mapping[str, str], topic: str) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        security: Mapping[str, str],
+        topic: str,
+        *,
+        partitions: Collection[int] | None = None,
+    ) -> None:
         self._topic = topic
+        self._only = partitions
         self._offsets = Offsets(bootstrap, security)
         self._next: dict[int, int] = {}
         self._consumer = Consumer(
@@ -62,7 +71,7 @@ class Tail:
         """
         ends = self._offsets.ends([self._topic])
         self._assign(ends)
-        goal = ends.get(self._topic, {})
+        goal = {number: end for number, end in ends.get(self._topic, {}).items() if number in self._next}
         found: list[TailRecord] = []
         until = time.monotonic() + deadline
         while any(self._next[number] < end for number, end in goal.items()):
@@ -90,7 +99,8 @@ class Tail:
     def _assign(self, ends: Ends) -> None:
         if self._next or self._topic not in ends:
             return
-        self._next = dict.fromkeys(ends[self._topic], 0)
+        wanted = (n for n in ends[self._topic] if self._only is None or n in self._only)
+        self._next = dict.fromkeys(wanted, 0)
         self._consumer.assign([TopicPartition(self._topic, n, OFFSET_BEGINNING) for n in self._next])
 
     def _fetch(self, timeout: float) -> list[TailRecord]:

@@ -1,0 +1,55 @@
+"""What every program that talks to Kafka makes of the settings; without Faust, so that a command of some
+milliseconds need not wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from confluent_kafka import KafkaException
+
+from schemas.records import Company, Location, Mailbox, Rule, Status, Suppression, Template
+from schemas.registry import RegistryConfig
+from streams.domain.catalog import ReferenceType
+from streams.settings import Settings
+
+RECORDS: Mapping[str, ReferenceType] = {
+    "companies": Company,
+    "locations": Location,
+    "statuses": Status,
+    "templates": Template,
+    "rules": Rule,
+    "mailboxes": Mailbox,
+    "suppressions": Suppression,
+}
+"""The reference topics (without prefix) and what is in them."""
+
+
+class BrokerError(RuntimeError):
+    """The brokers do not answer, or refuse. The message says where and what to do."""
+
+
+def registry_config(settings: Settings) -> RegistryConfig | None:
+    """None: the embedded registry."""
+    if settings.registry == "embedded":
+        return None
+    return RegistryConfig(
+        url=settings.registry,
+        ca_file=settings.registry_ca,
+        user=settings.registry_user,
+        password=settings.registry_password.reveal(),
+    )
+
+
+@contextmanager
+def broker_errors(settings: Settings) -> Iterator[None]:
+    """Turns the Kafka client's exceptions into BrokerError."""
+    try:
+        yield
+    except KafkaException as error:
+        cause = error.args[0]
+        what = cause.str() if hasattr(cause, "str") else str(cause)
+        raise BrokerError(
+            f"broker {settings.broker}: {what}. Is it running, and is CARILLON_BROKER right? "
+            "(carillon kafka up starts one to try things out)"
+        ) from None

@@ -1,0 +1,153 @@
+"""A command's connection to Kafka: reads topics to their ends without a consumer group, and publishes.
+
+Every failure is a ``click.ClickException`` with a sentence that says what to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+import click
+
+from agents.connections import RECORDS, BrokerError, broker_errors, registry_config
+from schemas.codec import Codec
+from schemas.errors import DecodeError, RegistryError, UnknownSchemaId
+from schemas.records import Company, Record
+from schemas.registry import open_registry
+from streams.domain.catalog import Catalog
+from streams.domain.ids import split_key
+from streams.kafka.offsets import Offsets
+from streams.kafka.partitioner import partition_for
+from streams.kafka.producer import BatchProducer, ProduceError
+from streams.kafka.security import librdkafka_config
+from streams.kafka.tail import Tail, TailError, TailRecord
+from streams.settings import Settings
+
+R = TypeVar("R", bound=Record)
+
+SHOP_TOPICS = ("companies", "locations", "statuses", "mailboxes", "templates", "rules")
+"""What a shop file is made of. Suppressions are not: there may be millions."""
+
+Publication = tuple[str, bytes, Record | None]
+"""Topic without prefix, key, and the record; None is a tombstone."""
+
+
+class Connection:
+    """Topics are named without the settings' prefix. Made by ``connected``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._security = librdkafka_config(settings)
+        self._registry = open_registry(registry_config(settings))
+        self._codec = Codec(self._registry)
+        self._offsets = Offsets(settings.broker, self._security)
+
+    def partition_counts(self, names: Sequence[str]) -> dict[str, int]:
+        """Raises click's exception where a topic does not exist."""
+        prefix = self.settings.topic_prefix
+        ends = self._offsets.ends([prefix + name for name in names])
+        missing = [prefix + name for name in names if prefix + name not in ends]
+        if missing:
+            raise click.ClickException(
+                f"no topic {', '.join(missing)} at {self.settings.broker}; carillon topics create makes them"
+            )
+        return {name: len(ends[prefix + name]) for name in names}
+
+    def records(self, name: str, *, key: bytes | None = None) -> list[TailRecord]:
+        """Everything in the topic; with ``key``, what has this key in the partition that it belongs to (the
+        topic must be one of ours: other producers choose partitions otherwise)."""
+        count = self.partition_counts([name])[name]
+        partitions = None if key is None else {partition_for(key, count)}
+        tail = Tail(
+            self.settings.broker, self._security, self.settings.topic_prefix + name, partitions=partitions
+        )
+        try:
+            found = tail.read_to_end(deadline=120)
+        finally:
+            tail.close()
+        return found if key is None else [record for record in found if record.key == key]
+
+    def decode(self, name: str, kind: type[R], record: TailRecord) -> R | None:
+        """None, and a line on standard error, for what is no such record: one bad record hides no others."""
+        try:
+            while True:
+                try:
+                    return self._codec.decode(kind, record.value)
+                except UnknownSchemaId as unknown:
+                    asyncio.run(self._registry.fetch(unknown.ids))
+        except DecodeError as error:
+            click.echo(f"{name}[{record.partition}] offset {record.offset} left out: {error}", err=True)
+            return None
+
+    def catalog(self, names: Iterable[str] = SHOP_TOPICS) -> Catalog:
+        """What the reference topics say now."""
+        catalog = Catalog()
+        for name in names:
+            kind = RECORDS[name]
+            for record in self.records(name):
+                if not record.value:
+                    parts = split_key(record.key)
+                    catalog.remove(kind, parts[0], parts[0] if kind is Company else parts[-1])
+                    continue
+                decoded = self.decode(name, kind, record)
+                if decoded is not None:
+                    catalog.apply(decoded)
+        return catalog
+
+    def publish(self, records: Sequence[Publication]) -> None:
+        """In order; returns when the brokers have acknowledged every record."""
+        counts = self.partition_counts(list(dict.fromkeys(name for name, _, _ in records)))
+        asyncio.run(self._publish(records, counts))
+
+    async def _publish(self, records: Sequence[Publication], counts: dict[str, int]) -> None:
+        prefix = self.settings.topic_prefix
+        topics = {prefix + name: count for name, count in counts.items()}
+        await self._registry.register_all()
+        producer = BatchProducer(self.settings.broker, self._security, partitions=topics.__getitem__)
+        await producer.start()
+        try:
+            # One topic after the other, as they come: nothing may refer to what is not there yet.
+            for name, batch in _runs(records):
+                values = [
+                    (key, None if record is None else self._codec.encode(record)) for key, record in batch
+                ]
+                await producer.send(prefix + name, values)
+        finally:
+            await producer.stop()
+
+
+@contextmanager
+def connected(settings: Settings) -> Iterator[Connection]:
+    """A connection whose failures are sentences."""
+    with explained(settings):
+        yield Connection(settings)
+
+
+@contextmanager
+def explained(settings: Settings) -> Iterator[None]:
+    """Failures of brokers and registry as click's exceptions."""
+    try:
+        with broker_errors(settings):
+            yield
+    except (BrokerError, RegistryError) as error:
+        raise click.ClickException(str(error)) from None
+    except TailError as error:
+        raise click.ClickException(f"{settings.broker} stopped answering while reading: {error}") from None
+    except ProduceError as error:
+        again = "Try again: what was published already is not published twice." if error.retriable else ""
+        raise click.ClickException(f"not everything was published: {error}. {again}".strip()) from None
+
+
+def _runs(
+    records: Sequence[Publication],
+) -> Iterator[tuple[str, list[tuple[bytes, Record | None]]]]:
+    """Neighbours of one topic together."""
+    batch: list[tuple[bytes, Record | None]] = []
+    for number, (name, key, record) in enumerate(records):
+        batch.append((key, record))
+        if number + 1 == len(records) or records[number + 1][0] != name:
+            yield name, batch
+            batch = []
