@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from agents.partition import PartitionStore, Shared
 from schemas.codec import Decoded
@@ -10,6 +11,9 @@ from schemas.errors import DecodeError
 from schemas.records import EntityKind
 from streams.kafka.batches import Record, RecordBatch
 from streams.stages.entity import FAMILIES, EntityRound, EntityStage, Incoming, restored
+
+_TIDY_LOOK = 60.0
+"""Seconds between looks whether it is time to forget old entities."""
 
 TOPICS: dict[str, EntityKind] = {
     "orders": EntityKind.ORDER,
@@ -131,11 +135,13 @@ class EntityPartition:
 
     async def _sweep(self) -> None:
         while True:
-            await self._wake.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TIDY_LOOK):
+                    await self._wake.wait()
             self._wake.clear()
             while True:
                 async with self._lock:
-                    round_ = self._stage.sweep()
+                    round_ = self._stage.sweep() or self._stage.tidy(self._shared.clock.now())
                     if round_ is None:
                         break
                     await asyncio.shield(self._carry_out(round_))

@@ -18,10 +18,19 @@ from streams.domain.messages import Inquiry, Outcome
 from streams.domain.reasons import Reason
 from streams.stages.arming import Entities, ReadChange, arm, clear, facts_key, refresh
 from streams.stages.firing import Firing, Options, Withdrawn
-from streams.stages.ports import KeyValue, Write
+from streams.stages.ports import KeyValue, Write, prefix_end
 from streams.stages.ready import ReadyRows
 from streams.stages.round import SOURCE, DeliveryRound, InquiryOrder, SendOrder, logged, unlogged
-from streams.stages.slots import IN_FLIGHT, PENDING, SlotName, due_key, name_of, prefix_of, slot_key
+from streams.stages.slots import (
+    ENTITY_TAG,
+    IN_FLIGHT,
+    PENDING,
+    SlotName,
+    due_key,
+    name_of,
+    prefix_of,
+    slot_key,
+)
 from streams.stages.sweeping import Sweeper
 
 CONSENTS_SOURCE = b"\x01consents"
@@ -198,11 +207,18 @@ class DeliveryStage:
             return None
         round_, _ = self._begin(now)
         round_.table.load(key[8:] for key, _ in rows)
+        gone: dict[bytes, set[bytes]] = {}
         for key, _ in rows:
             round_.writes.append(("expiry", key, None))
             slot = round_.table.get(key[8:])
             if slot is not None and slot.row is None and slot.head.until <= now:
                 round_.table.put(key[8:], None)
+                gone.setdefault(prefix_of(key[8:]), set()).add(key[8:])
+        for prefix, keys in gone.items():
+            left = self._store.scan("slots", prefix, prefix_end(prefix), len(keys) + 1)
+            if all(key in keys for key, _ in left):
+                round_.changelog.append((ENTITY_TAG + prefix, None))
+                round_.writes.append(("entities", prefix, None))
         return round_.finish(None)
 
     # --- commit -----------------------------------------------------------------------------------

@@ -43,6 +43,8 @@ key begins with NUL."""
 MEMORY = 35 * 24 * 3600 * 1000
 """A closed entity is remembered this long: late changes of it must still be seen as late."""
 SWEEP_ROWS = 500
+TIDY_EVERY = 24 * 3600 * 1000
+"""How often memories are looked through for those that may go (milliseconds)."""
 
 
 class EntityState(msgspec.Struct, array_like=True, gc=False):
@@ -114,6 +116,8 @@ class EntityStage:
         self._store = store
         self._catalog = catalog
         self._sweeps: deque[tuple[str, str]] = deque()
+        self._tidy_from: bytes | None = None
+        self._tidied = -1
         stored = store.get("meta", SOURCE)
         self.source = _decode_int(stored) if stored is not None else 0
         """The next offset to work on: everything below it is in the state and was sent on."""
@@ -225,6 +229,7 @@ class EntityStage:
                 commands.append(self._facts(change, after.customer_id, record.raw))
             armed = armed or bool(commands)
             round_.timers += commands
+        kind = self._catalog.status_kind(change.company, self.kind, after.status_id)
         return EntityState(
             version=change.version,
             deleted=False,
@@ -234,7 +239,8 @@ class EntityStage:
             location_id=after.location_id,
             scheduled_at=after.scheduled_at,
             occurred_at=change.occurred_at,
-            raw=record.raw,
+            # Nothing is armed from a closed entity: what is left of it is small.
+            raw=record.raw if kind is StatusKind.OPEN else b"",
         )
 
     def _reminders_may_differ(
@@ -451,6 +457,25 @@ class EntityStage:
         """(version applied, version whose sweep is under way, where it goes on)."""
         raw = self._store.get("applied", _rule_key(company, rule_id))
         return msgspec.msgpack.decode(raw, type=tuple[int, int, bytes]) if raw is not None else (-1, -1, b"")
+
+    def tidy(self, now: int) -> EntityRound | None:
+        """Forgets, piece by piece and once a day, what was closed or deleted more than 35 days ago; None when
+        there is nothing to look through."""
+        if self._tidy_from is None:
+            if now - self._tidied < TIDY_EVERY:
+                return None
+            self._tidied = now
+            self._tidy_from = b""
+        rows = self._store.scan("entities", self._tidy_from, None, SWEEP_ROWS)
+        self._tidy_from = rows[-1][0] + b"\0" if len(rows) == SWEEP_ROWS else None
+        round_ = EntityRound()
+        for key, raw in rows:
+            state = _decode_state(raw)
+            newest = max(state.occurred_at, state.scheduled_at or 0)
+            if not state.raw and now - newest > MEMORY:
+                round_.changelog.append((key, None))
+                round_.writes.append(("entities", key, None))
+        return round_
 
     # --- writing ----------------------------------------------------------------------------------
 

@@ -71,8 +71,8 @@ class Topology:
 
     def __post_init__(self) -> None:
         self.codec = Codec(EmbeddedRegistry())
-        self._states = {kind: MemoryStore(entity.FAMILIES) for kind in EntityKind}
-        self._stores = [MemoryStore(slots.FAMILIES) for _ in range(PARTITIONS)]
+        self.entity_stores = {kind: MemoryStore(entity.FAMILIES) for kind in EntityKind}
+        self.stores = [MemoryStore(slots.FAMILIES) for _ in range(PARTITIONS)]
         self._offsets: Counter[str] = Counter()
         self.entities: dict[EntityKind, EntityStage] = {}
         self.senders: list[DeliveryStage] = []
@@ -83,10 +83,11 @@ class Topology:
     def restart(self) -> None:
         """As after a crash of all workers: only what is in the stores is left."""
         self.entities = {
-            kind: EntityStage(kind, f"{kind}s", 0, self._states[kind], self.catalog) for kind in EntityKind
+            kind: EntityStage(kind, f"{kind}s", 0, self.entity_stores[kind], self.catalog)
+            for kind in EntityKind
         }
         self.senders = [
-            DeliveryStage(store, self.catalog, self.options, self._read_change) for store in self._stores
+            DeliveryStage(store, self.catalog, self.options, self._read_change) for store in self.stores
         ]
         for stage in self.senders:
             self.log += stage.opened()
@@ -104,7 +105,7 @@ class Topology:
     def customer(self, *customers: Customer) -> None:
         for customer in customers:
             key = customer_key(customer.company, customer.customer_id)
-            store = self._stores[partition_for(key, PARTITIONS)]
+            store = self.stores[partition_for(key, PARTITIONS)]
             self._offsets["consents"] += 1
             store.write(consent_writes(store, [(key, customer)], self._offsets["consents"]))
         self.settle()
@@ -155,6 +156,11 @@ class Topology:
         self.settle()
         while True:
             dues = [due for due in (stage.next_due() for stage in self.senders) if due is not None]
+            dues += [
+                int.from_bytes(key[:8], "big") + 1
+                for store in self.stores
+                for key, _ in store.scan("expiry", b"", None, 1)
+            ]
             following = min(dues, default=moment)
             if following >= moment:
                 break
@@ -165,6 +171,12 @@ class Topology:
 
     def after(self, millis: int) -> None:
         self.until(self.now + millis)
+
+    def tidy(self) -> None:
+        """Lets the entity stages forget what is old, as they do once a day."""
+        for stage in self.entities.values():
+            while (round_ := stage.tidy(self.now)) is not None:
+                self._entity_round(stage, round_)
 
     # --- what came out --------------------------------------------------------------------------------
 
@@ -223,10 +235,10 @@ class Topology:
         self.timers(round_.timers)
         self.log += round_.log
         self.dead += [letter.error for letter in round_.dead]
-        self._states[stage.kind].write(round_.writes)
+        self.entity_stores[stage.kind].write(round_.writes)
 
     def _delivery_round(self, number: int, round_: DeliveryRound, end: int | None = None) -> None:
-        stage, store = self.senders[number], self._stores[number]
+        stage, store = self.senders[number], self.stores[number]
         store.write([*round_.writes, *round_.after(stage.pending)])
         stage.committed(round_, end)
         self.log += round_.log

@@ -1,0 +1,53 @@
+"""What is forgotten, and when."""
+
+from schemas.records import EntityKind, Operation, Trigger
+from streams.stages.entity import MEMORY
+from streams.stages.ports import KeyValue
+from streams.stages.slots import FAMILIES
+from tests.support.shop import DAY, HOUR, ann, at, change, facts, notification, reminder, shop
+from tests.support.topology import Topology
+
+
+def rows(store: KeyValue, family: str) -> int:
+    return len(store.scan(family, b"", None, 1_000))
+
+
+def test_a_delivery_is_remembered_for_35_days_and_then_leaves_nothing_behind() -> None:
+    world = Topology(at("2026-04-01 10:00"))
+    world.reference(*shop(), reminder(24), notification(Trigger.CREATED, EntityKind.APPOINTMENT))
+    world.customer(ann())
+    scheduled = world.now + 3 * DAY
+    world.change(EntityKind.APPOINTMENT, change(1, facts("appointment-new", scheduled), world.now))
+    world.until(scheduled + HOUR)
+    assert len(world.sent) == 2
+    stores = world.stores
+    assert sum(rows(store, "slots") for store in stores) == 2
+    world.until(scheduled + 35 * DAY - HOUR)
+    assert sum(rows(store, "slots") for store in stores) == 1
+    world.until(scheduled + 35 * DAY + HOUR)
+    left = {family: sum(rows(store, family) for store in stores) for family in FAMILIES}
+    assert {family: left[family] for family in ("slots", "due", "expiry", "entities")} == {
+        "slots": 0,
+        "due": 0,
+        "expiry": 0,
+        "entities": 0,
+    }
+
+
+def test_deleted_entities_are_forgotten_and_open_ones_are_not() -> None:
+    world = Topology(at("2026-04-01 10:00"))
+    world.reference(*shop())
+    world.change(EntityKind.ORDER, change(1, facts(), world.now))
+    world.change(EntityKind.ORDER, change(1, facts(), world.now, entity_id="2"))
+    gone = change(2, None, world.now, operation=Operation.DELETE, entity_id="2")
+    world.change(EntityKind.ORDER, gone)
+    closed = change(1, facts("done"), world.now, entity_id="3")
+    world.change(EntityKind.ORDER, closed)
+    store = world.entity_stores[EntityKind.ORDER]
+    assert rows(store, "entities") == 3
+    world.after(MEMORY)
+    world.tidy()
+    assert rows(store, "entities") == 3
+    world.after(2 * DAY)
+    world.tidy()
+    assert [key for key, _ in store.scan("entities", b"", None, 10)] == [b"acme/1"]
