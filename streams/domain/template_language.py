@@ -57,7 +57,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _TAG_NAME = re.compile(r"\A-?\s*(\w*).*", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Fault:
     """What is wrong with a template, and where: ``line`` and ``column`` count from 1."""
 
@@ -137,10 +137,10 @@ def compiled(source: str, *, html: bool = False) -> Compiled:
         template = (_HTML if html else _TEXT).from_string(source)
     except LiquidError as error:
         return Compiled(source, html, (fault_of(error, source),))
-    expressions = list(_expressions(template.nodes))
+    expressions = sorted(_expressions(template.nodes), key=lambda each: each.token.start_index)
     faults.extend(islice(_static_faults(expressions, source), _MOST_FAULTS))
     if faults:
-        return Compiled(source, html, tuple(faults))
+        return Compiled(source, html, tuple(sorted(faults)))
     paths = tuple((_path(each), each.token.start_index) for each in expressions if isinstance(each, Path))
     return Compiled(source, html, (), paths, template, tuple(map(_step, template.nodes)))
 
@@ -218,11 +218,11 @@ def _expressions(nodes: list[Node]) -> Iterator[Expression]:
     nowhere = RenderContext(_TEXT.from_string(""))
     pending = list(nodes)
     while pending:
-        node = pending.pop(0)
+        node = pending.pop()
         pending.extend(node.children(nowhere))
         inner = list(node.expressions())
         while inner:
-            expression = inner.pop(0)
+            expression = inner.pop()
             inner.extend(expression.children())
             yield expression
 

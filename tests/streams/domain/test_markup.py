@@ -49,6 +49,7 @@ def test_from_text(text: str, html: str) -> None:
         ("<p>Hi <B>you</B></p><p>Bye</p>", "<p>Hi <b>you</b></p><p>Bye</p>", "Hi you\n\nBye"),
         ("<p>One</p>\n\n<p>Two</p>", "<p>One</p> <p>Two</p>", "One\n\nTwo"),
         ("<p>a<br/>b<br>c</p>", "<p>a<br>b<br>c</p>", "a\nb\nc"),
+        ("ab<p>c</p>", "ab<p>c</p>", "ab\nc"),
         ("<p>a</br>b</p>", "<p>ab</p>", "a\nb"),
         ("<ul><li>a</li><li>b</li></ul>", "<ul><li>a</li><li>b</li></ul>", "- a\n- b"),
         ("<h1>T</h1>a<hr>b", "<h1>T</h1>a<hr>b", "T\n\na\n\nb"),

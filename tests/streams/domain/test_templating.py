@@ -634,7 +634,13 @@ def test_messages(source: str, message: str) -> None:
 
 
 def test_every_fault_of_a_text_is_told_up_to_twenty() -> None:
-    assert len(problems("{{ a }} {{ b }}")) == 2
+    assert problems("{% if a %}{{ xy }}{% elsif q %}{% endif %}{{ b | zz }}") == [
+        "line 1, column 7: unknown variable 'a'",
+        "line 1, column 14: unknown variable 'xy'",
+        "line 1, column 28: unknown variable 'q'",
+        "line 1, column 46: unknown variable 'b'",
+        "line 1, column 50: unknown filter 'zz'",
+    ]
     assert len(problems("{{ a }}" * 21)) == 20
     assert len(problems("} " * 21)) == 20
     html = template(subject="x", body="<b>" + "<font>" * 21)
@@ -677,6 +683,9 @@ def test_kinds() -> None:
     assert problems("{{ entity.date }}", orders) == []
     assert problems("{{ entity.date }}", orders | leads) == [
         "does not work for the sample lead: line 1, column 4: entity.date is missing (use 'default' or 'if')"
+    ]
+    assert problems("{% if true %}{{ entity.date }}{% endif %}", orders | leads) == [
+        "does not work for the sample lead: line 1, column 17: entity.date is missing (use 'default' or 'if')"
     ]
     assert problems("{{ lead.date }}", leads)[0].startswith("line 1, column 4: unknown variable 'lead.date'")
 
