@@ -103,11 +103,9 @@ class RichScreen:
             shown.append("\n" + " " * (len(prefix) + 2))
             shown.append(part, style)
         self._console.print(shown, soft_wrap=True)
-        self._live.refresh()
 
     def aside(self, text: str) -> None:
         self._console.print(Text(f"  {text}", "dim"))
-        self._live.refresh()
 
     def counters(self, text: str) -> None:
         self._live.update(Text(text, "reverse"), refresh=True)

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from console.demo.account import Account, Book, Checked, check, settle, slot_of
-from console.demo.cast import Shop
+from console.demo.cast import WARSAW, Shop
 from console.demo.driver import Driver, Status, next_due
-from console.demo.narrator import Line, Narrator
+from console.demo.narrator import Line, Narrator, moment
 from console.demo.scenario import Event, Scenario
 from console.demo.screen import Pace, Screen
 from console.demo.world import World
@@ -51,15 +51,15 @@ class Show:
             due = next_due(statuses)
             if due is not None:
                 upcoming.append(due)
-            moment = min(upcoming, default=self._scenario.end + 1)
-            if moment > self._scenario.end:
+            then = min(upcoming, default=self._scenario.end + 1)
+            if then > self._scenario.end:
                 self._driver.move(max(self._driver.now, self._scenario.end))
                 self._settle()
                 return
             events = []
-            while coming and coming[-1].at <= moment:
+            while coming and coming[-1].at <= then:
                 events.append(coming.pop())
-            statuses = self._step(max(moment, self._driver.now), events)
+            statuses = self._step(max(then, self._driver.now), events)
 
     def account(self) -> Account:
         """The count as of now."""
@@ -72,15 +72,15 @@ class Show:
         expected = [item for item in self._scenario.expected if item.by <= self._driver.now]
         return check(expected, self.book, self._world.ledgers.messages)
 
-    def _step(self, moment: int, events: Sequence[Event]) -> list[Status]:
+    def _step(self, now: int, events: Sequence[Event]) -> list[Status]:
         crash = next((event for event in events if event.burst), None)
         for event in events:
             if event.line:
                 self._tell(Line(event.at, event.zone, "!" if event.burst else "·", event.line))
         if crash is not None:
-            self._world.kill_while_sending(lambda: self._driver.move(moment), crash.burst)
+            self._world.kill_while_sending(lambda: self._driver.move(now), crash.burst)
         else:
-            self._driver.move(moment)
+            self._driver.move(now)
         for event in events:
             self._changes += self._world.publish(event.records)
         if crash is not None:
@@ -92,7 +92,7 @@ class Show:
                 f"the worker is back; of {len(self.book.by_delivery)} messages so far: "
                 f"lost {len(account.lost)}, twice {len(account.twice)}"
             )
-            self._tell(Line(moment, crash.zone, "!", text))
+            self._tell(Line(now, crash.zone, "!", text))
         return statuses
 
     def _settle(self) -> list[Status]:
@@ -113,8 +113,8 @@ class Show:
             if delivery.state in FINAL_STATES and slot_of(delivery) not in self._told
         )
         return (
-            f"the crowd: {self._changes} changes published, {self._ended['sent']} messages sent, "
-            f"{self._ended['not sent']} not sent, {self._pending} waiting"
+            f"{moment(self._driver.now, WARSAW)}, the crowd: {self._changes} changes published, "
+            f"{self._ended['sent']} messages sent, {self._ended['not sent']} not sent, {self._pending} waiting"
         )
 
     def _tell(self, line: Line) -> None:

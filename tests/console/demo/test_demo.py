@@ -16,7 +16,7 @@ from schemas.records import FINAL_STATES
 
 pytestmark = [pytest.mark.embedded, pytest.mark.slow, pytest.mark.timeout(600)]
 
-_LIBRARIES = ("rdkafka", "faust", "Traceback", "WARNING", "%3|", "%4|", "%6|")
+_LIBRARIES = ("rdkafka#", "faust", "Traceback", "WARNING", "%3|", "%4|", "%6|")
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
