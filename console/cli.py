@@ -23,16 +23,31 @@ class Entry(NamedTuple):
 COMMANDS: dict[str, Entry] = {
     "worker": Entry("console.worker:worker", "Run a worker: read changes, arm timers, send what is due."),
     "demo": Entry("console.demo.command:demo", "Watch a simulated repair shop and what its customers get."),
+    "topics": Entry("console.topics:topics", "Create and check Carillon's topics."),
+    "apply": Entry("console.apply:apply", "Publish a company's statuses, locations, templates and rules."),
+    "export": Entry("console.apply:export", "Print what a company has as a shop file."),
+    "rules": Entry("console.rules:rules", "List and delete a company's rules."),
+    "feed": Entry("console.feed:feed", "Show what was, will be and was not sent about an entity, and why."),
+    "check-events": Entry(
+        "console.check_events:check_events", "Say which changes would be accepted, and what each would send."
+    ),
+    "dead-letters": Entry(
+        "console.dead_letters:dead_letters", "Look at records that could not be worked on."
+    ),
+    "kafka": Entry("console.kafka:kafka", "Start and stop a local Apache Kafka, to try things out."),
 }
 
 EXAMPLES = """\b
 Examples:
   carillon demo                       a story of five weeks, told in about a minute
   carillon demo --scene held          one scene of it
+  carillon apply shop.yaml --dry-run  what a shop file would change
+  carillon feed order/R-1042          what became of an order's messages
   carillon COMMAND --help             what a command does, with its own examples
 
 \b
-Settings come from the environment (CARILLON_BROKER, CARILLON_DATA, ...).
+Settings come from the environment (CARILLON_BROKER, CARILLON_DATA, ...) or --set; docs/settings.md has
+them all. Exit codes: 0 done, 1 refused or failed (the message says why), 2 wrong usage.
 """
 
 

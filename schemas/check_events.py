@@ -1,7 +1,8 @@
 """Would Carillon accept these changes? The core of ``carillon check-events FILE``.
 
-Reads JSON lines (ours or Debezium's, one change a line) or an Avro object container file, and says of each
-record what was read, or at which field it breaks the contract. Nothing else is contacted.
+Reads JSON lines (ours or Debezium's, one change a line, perhaps after its Kafka key and a tab, as kcat
+writes them with ``-K '\\t'``) or an Avro object container file, and says of each record what was read, or at
+which field it breaks the contract. Nothing else is contacted.
 """
 
 from __future__ import annotations
@@ -58,14 +59,34 @@ def _json(path: Path, kind: EntityKind) -> Iterator[EventReport]:
             value = line.strip().removeprefix(b"\xef\xbb\xbf")
             if not value:
                 continue
-            if not value.startswith(b"{"):
-                problem = DecodeError("undecodable", "expected one JSON object on the line")
-                yield EventReport(position, problem=problem)
-                continue
             try:
-                yield EventReport(position, decode_json_change(kind, value))
+                key, value = split_line(value)
+                change = decode_json_change(kind, value)
+                check_key(key, change.company, change.entity_id)
+                yield EventReport(position, change)
             except DecodeError as error:
                 yield EventReport(position, problem=error)
+
+
+def split_line(line: bytes) -> tuple[bytes | None, bytes]:
+    """The Kafka key, if the line has one (``KEY<TAB>JSON``), and the JSON. DecodeError."""
+    key: bytes | None = None
+    if not line.startswith(b"{"):
+        key, _, line = line.partition(b"\t")
+        line = line.lstrip()
+    if not line.startswith(b"{"):
+        raise DecodeError(
+            "undecodable", "expected one JSON object on the line, or its key, a tab and then it"
+        )
+    return key, line
+
+
+def check_key(key: bytes | None, company: str, id_: str) -> None:
+    """DecodeError unless ``key``, where there is one, is ``company/id_``: order rests on it."""
+    expected = f"{company}/{id_}"
+    if key is not None and key != expected.encode():
+        shown = key.decode("utf-8", "replace")[:80]
+        raise DecodeError("contract", f"{shown!r} should be {expected!r}", "key")
 
 
 def _avro(path: Path, kind: EntityKind) -> Iterator[EventReport]:
