@@ -15,9 +15,11 @@ from agents.connections import registry_config
 from agents.host import Host, Place
 from agents.outputs import Outputs
 from agents.partition import Shared
+from agents.patience import PatientRegistry
 from agents.reference import ReferenceTables
 from agents.web import Status, WebServer
 from schemas.codec import Codec
+from schemas.contracts import TOPICS
 from schemas.records import Channel
 from schemas.registry import open_registry
 from senders.factory import build_senders
@@ -49,7 +51,7 @@ class Worker:
         self._security = librdkafka_config(settings)
         self._prefix = settings.topic_prefix
         self._counts: dict[str, int] = {}
-        self._registry = open_registry(registry_config(settings))
+        self._registry = PatientRegistry(open_registry(registry_config(settings)))
         codec = Codec(self._registry)
         clock = clock_of(settings.clock)
         self._metrics = Metrics()
@@ -101,7 +103,9 @@ class Worker:
         names = [topic.name for topic in topic_plan(settings)]
         ends = await asyncio.to_thread(Offsets(settings.broker, self._security).ends, names)
         self._counts.update({topic: len(partitions) for topic, partitions in ends.items()})
-        await self._registry.register_all()
+        await self._registry.register_all(
+            {self._prefix + topic: contract for topic, contract in TOPICS.items()}
+        )
         await self._registry.preload([self._prefix + name for name in INPUT_TOPICS])
         await self._producer.start()
         await self._tables.start()

@@ -26,8 +26,9 @@ _MAX_ABSENT = 100_000
 class Registry(Protocol):
     """What the codec needs."""
 
-    ids: Mapping[str, int]
-    """Schema id by contract name, complete once ``register_all`` has returned."""
+    @property
+    def ids(self) -> Mapping[str, int]:
+        """Schema id by contract name, complete once ``register_all`` has returned."""
 
     def schema(self, schema_id: int) -> str:
         """The schema's JSON, from memory. UnknownSchemaId: ``fetch`` it first. DecodeError
