@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 
 import click
@@ -121,7 +120,7 @@ def _print_report(report: EventReport, shown: ChangePreview | None, as_json: boo
         click.secho(f"     ! {one_line(note)}", fg="yellow", color=on_terminal())
     for message in shown.messages:
         for line in _lines(message):
-            click.echo(f"     {line}")
+            click.echo(f"     {line}".rstrip())
     if not shown.messages and not shown.notes:
         click.echo("     sends nothing: no rule asks for a message")
 
@@ -129,7 +128,8 @@ def _print_report(report: EventReport, shown: ChangePreview | None, as_json: boo
 def _lines(message: PlannedMessage) -> Iterator[str]:
     head = f"{message.channel} {message.rule_id} to {message.customer_id}"
     if message.state in _SENT:
-        yield f"> {head}, {local_time(message.at, message.zone)} {message.zone}"
+        held = f" ({_TEXTS[message.held]})" if message.held else ""
+        yield f"> {head}, {local_time(message.at, message.zone)} {message.zone}{held}"
         for line in message.text.splitlines():
             yield f"    {one_line(line, 500)}" if line.strip() else ""
         return
@@ -178,8 +178,8 @@ def _catalog(path: Path) -> Catalog:
             click.echo(f"{path}: {problem}", err=True)
         raise click.ClickException(f"{counted(len(problems), 'problem')} in {path}")
     catalog = Catalog()
-    sections = (shop.locations, shop.statuses, shop.mailboxes, shop.templates, shop.rules)
-    records: list[Reference] = [shop.company, *chain.from_iterable(sections)]
+    records: list[Reference] = [shop.company, *shop.locations, *shop.statuses, *shop.mailboxes]
+    records += [*shop.templates, *shop.rules]
     for record in records:
         catalog.apply(record)
     return catalog

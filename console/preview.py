@@ -20,6 +20,7 @@ from schemas.records import (
     Delivery,
     DeliveryState,
     EntityKind,
+    Operation,
     Timer,
 )
 from schemas.registry import EmbeddedRegistry
@@ -56,13 +57,15 @@ class PlannedMessage:
     """When it came to this state."""
     ended_by: int | None = None
     """The later record that moved or took it back."""
+    held: str = ""
+    """Reason code of the last time it was held."""
     text: str = ""
     """As the customer would read it; empty where it does not go out. An e-mail's begins with its subject."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChangePreview:
-    """``notes``: what of the change the company does not know."""
+    """``notes``: what of the change the company does not know, and why it counts for less than it seems."""
 
     position: int
     change: Change
@@ -91,7 +94,8 @@ def preview(
         world.run_out()
         for position, change in those:
             found = tuple(message for message in world.planned if message.position == position)
-            yield ChangePreview(position, change, found, tuple(_notes(kind, change, catalog)))
+            notes = (*world.notes.get(position, ()), *_notes(kind, change, catalog))
+            yield ChangePreview(position, change, found, notes)
 
 
 def sample_customer(company: str, customer_id: str) -> Customer:
@@ -119,6 +123,7 @@ class _World:
         codec: Codec,
     ) -> None:
         self.planned: list[PlannedMessage] = []
+        self.notes: dict[int, tuple[str, ...]] = {}
         self._catalog = catalog
         self._customers = customers
         self._codec = codec
@@ -145,7 +150,9 @@ class _World:
         raw = self._codec.encode_change(self._stage.kind, change)
         offset, self._offset = self._offset, self._offset + 1
         incoming = Incoming(offset, self._now, b"", raw, change)
-        self._carry_out(self._stage.step([incoming], self._offset, self._now))
+        round_ = self._stage.step([incoming], self._offset, self._now)
+        self._explain(change, round_, first=offset == 0)
+        self._carry_out(round_)
         self._stage.committed(self._offset)
         self._work()
 
@@ -153,6 +160,19 @@ class _World:
         """Lets time pass until nothing is pending."""
         self._position = 0
         self._until(None)
+
+    def _explain(self, change: Change, round_: EntityRound, *, first: bool) -> None:
+        if "duplicate" in round_.counts:
+            note = f"Version {change.version} of it was already there; this record changes nothing."
+        elif Reason.OUT_OF_ORDER in round_.counts:
+            note = Reason.OUT_OF_ORDER.text
+        elif first and change.operation is Operation.UPDATE and change.before is None:
+            note = "It has no before, and nothing earlier of it is in the file: what changed is not known."
+        elif change.operation is Operation.READ:
+            note = "A row of a snapshot sets up reminders and notifies nobody."
+        else:
+            return
+        self.notes[self._position] = (note,)
 
     def _meet(self, company: str, customer_id: str) -> None:
         self._known.add(customer_id)
@@ -216,6 +236,8 @@ class _World:
             if planned is None:
                 planned = self._plan(record)
             planned.state, planned.reason, planned.at = record.state, record.reason, record.at
+            if record.state is DeliveryState.HELD:
+                planned.held = record.reason
             if record.due_at is not None:
                 planned.due_at = record.due_at
             if record.state in FINAL_STATES:
