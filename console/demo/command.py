@@ -88,7 +88,7 @@ Examples:
 @click.option(
     "--workers",
     type=click.IntRange(1, 4),
-    default=1,
+    default=2,
     show_default=True,
     help="Worker processes that share the work.",
 )

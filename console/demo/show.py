@@ -112,9 +112,10 @@ class Show:
             for delivery in fresh
             if delivery.state in FINAL_STATES and slot_of(delivery) not in self._told
         )
+        sent, unsent = self._ended["sent"], self._ended["not sent"]
         return (
             f"{moment(self._driver.now, WARSAW)}, the crowd: {self._changes} changes published, "
-            f"{self._ended['sent']} messages sent, {self._ended['not sent']} not sent, {self._pending} waiting"
+            f"{sent} messages sent, {unsent} not sent, {self._pending} waiting"
         )
 
     def _tell(self, line: Line) -> None:
