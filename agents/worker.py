@@ -171,10 +171,14 @@ class Worker:
             topic: dict(offsets) for topic, offsets in self._tables.positions.items()
         }
         metrics = self._metrics
+        owned: dict[str, int] = {}
         for tp, at in self.app.progress().items():
+            owned[tp.topic] = owned.get(tp.topic, 0) + 1
             positions.setdefault(tp.topic, {})[tp.partition] = at.acked
             lag = max(0, at.end - at.acked) if at.end is not None else 0
             metrics.lag.labels(tp.topic, str(tp.partition)).set(lag)
+        for topic in (*INPUT_TOPICS, "consents", "timers"):
+            metrics.partitions.labels(topic).set(owned.get(self._prefix + topic, 0))
         senders = host.timers.values()
         dues = [due for due in (part.next_due() for part in senders) if due is not None] if host.ready else []
         sweeping = sum(part.sweeping for part in senders)
