@@ -1,0 +1,217 @@
+"""The main path and what must not stop it: a real worker process on the embedded broker, with the real clock."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from schemas.codec import encode_json
+from schemas.records import (
+    Change,
+    Channel,
+    Delivery,
+    DeliveryState,
+    Details,
+    EntityKind,
+    Template,
+    TemplateText,
+    Trigger,
+    Unit,
+)
+from streams.domain.ids import entity_key
+from streams.settings import environment_name
+from tests.support.cluster import Cluster, Worker, embedded_cluster
+from tests.support.shop import HOUR, MINUTE, C, ann, change, facts, notification, reminder, shop, status_of
+
+pytestmark = pytest.mark.embedded
+
+ROOT = Path(__file__).parents[2]
+
+
+def now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One worker and a shop with rules for orders; each test has entities of its own."""
+    # Nobody is waited for who never comes: an unknown customer, in these tests, stays unknown.
+    settings = {"consent_wait": "500"}
+    with embedded_cluster(tmp_path_factory.mktemp("embedded"), settings) as cluster:
+        cluster.publish(shop())
+        cluster.publish(
+            [
+                notification(Trigger.CREATED, id_="greet"),
+                notification(Trigger.STATUS_CHANGED_TO, id_="mail", status_id="ready", channel=Channel.EMAIL),
+            ]
+        )
+        cluster.customers([ann()])
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def worker(cluster: Cluster) -> Worker:
+    return cluster.start()[0]
+
+
+def final(cluster: Cluster, entity_id: str, rule: str) -> Delivery | None:
+    cluster.read()
+    found = [r for r in cluster.finals() if (r.entity_id, r.rule_id) == (entity_id, rule)]
+    return found[0] if found else None
+
+
+def wait_for(cluster: Cluster, entity_id: str, rule: str) -> Delivery:
+    cluster.until(lambda: final(cluster, entity_id, rule), f"{rule} of {entity_id} to end")
+    found = final(cluster, entity_id, rule)
+    assert found is not None
+    return found
+
+
+def texts_about(cluster: Cluster, number: str) -> list[str]:
+    return [entry["body"] for entry in cluster.texts() if re.search(rf"\b{number}\b", entry["body"])]
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["avro", "json"])
+def test_an_order_becomes_a_text_and_an_email(cluster: Cluster, worker: Worker, as_json: bool) -> None:
+    id_ = "main-json" if as_json else "main-avro"
+    born, ready = facts("new"), facts("ready")
+    cluster.changes(
+        EntityKind.ORDER,
+        [change(1, born, now(), entity_id=id_), change(2, ready, now(), before=born, entity_id=id_)],
+        as_json=as_json,
+    )
+    text, mail = wait_for(cluster, id_, "greet"), wait_for(cluster, id_, "mail")
+    assert (text.state, text.channel, text.attempt) == (DeliveryState.SENT, "sms", 1)
+    assert (mail.state, mail.channel, mail.attempt) == (DeliveryState.SENT, "email", 1)
+    # The text speaks of the order as it is when it goes: the second change may have come in by then.
+    assert texts_about(cluster, f"N{id_}")[0] in {f"Ann: N{id_} New", f"Ann: N{id_} Ready"}
+    mails = [entry for entry in cluster.mails() if f"N{id_}" in entry["data"]]
+    assert len(mails) == 1
+    assert mails[0]["to"] == ["ann@mail.example"]
+    assert f"Subject: About N{id_}" in mails[0]["data"]
+    states = [record.state for record in cluster.of(id_) if record.rule_id == "mail"]
+    assert states == [DeliveryState.SCHEDULED, DeliveryState.SENDING, DeliveryState.SENT]
+
+
+def test_an_edited_rule_rearms_what_is_booked(cluster: Cluster, worker: Worker) -> None:
+    kind = EntityKind.APPOINTMENT
+    cluster.publish([reminder(5, Unit.MINUTES, id_="edit")])
+    when = now() + HOUR + 2_000
+    booked = facts(status_of("new", kind), when)
+    cluster.changes(kind, [change(1, booked, now(), entity_id="edit")])
+    cluster.until(
+        lambda: [r for r in cluster.read() if r.entity_id == "edit" and r.state == DeliveryState.SCHEDULED],
+        "the reminder to be armed",
+    )
+    assert cluster.of("edit")[0].due_at == when - 5 * MINUTE
+    # One hour before is two seconds after the booking: in time, however slow this machine is.
+    cluster.publish([reminder(1, id_="edit", version=2)])
+    sent = wait_for(cluster, "edit", "edit")
+    assert (sent.state, sent.rule_version, sent.due_at) == (DeliveryState.SENT, 2, when - HOUR)
+    assert sent.at >= when - HOUR, "early"
+
+
+def test_a_new_rule_arms_what_was_booked_before_it(cluster: Cluster, worker: Worker) -> None:
+    kind = EntityKind.APPOINTMENT
+    when = now() + HOUR + 2_000
+    cluster.changes(kind, [change(1, facts(status_of("new", kind), when), now(), entity_id="later")])
+    cluster.caught_up(worker)
+    cluster.publish([reminder(60, Unit.MINUTES, id_="new-rule")])
+    assert wait_for(cluster, "later", "new-rule").state == DeliveryState.SENT
+
+
+def broken() -> list[tuple[str, bytes | None, str]]:
+    """(entity id, value, error code of the dead letter): what can't be worked on at all."""
+    good = change(1, facts(), now(), entity_id="x")
+    return [
+        ("bad-bytes", b"\xff\xfe\x00 no record", "undecodable"),
+        ("bad-empty", b"", "undecodable"),
+        ("bad-cut", encode_json(good)[:-20], "undecodable"),
+        ("bad-schema", b"\x00\x00\x0f\x42\x3f\x01\x02", "unknown_schema"),
+        ("bad-missing", b'{"company": "acme", "entity_id": "bad-missing"}', "contract"),
+        ("bad-avro", b"\x00\x00\x00\x00\x01\x02", "undecodable"),
+    ]
+
+
+def strange() -> list[tuple[Change, str | None]]:
+    """(change, reason in the delivery log or None): well formed, and about what is not there."""
+
+    def order(id_: str, **changes: object) -> Change:
+        fields = {"status": "new", "scheduled": None, "customer": "ann", "location": "north"} | changes
+        return change(1, facts(**fields), now(), entity_id=id_)  # type: ignore[arg-type]  # names as in facts
+
+    year_9999 = 253_370_764_800_000
+    return [
+        (order("odd-location", location="nowhere"), "unknown_location"),
+        (order("odd-status", status="no-such"), "unknown_status"),
+        (order("odd-customer", customer="nobody"), "no_customer_record"),
+        (order("odd-none", customer=""), "no_customer"),
+        (order("odd-9999", scheduled=year_9999), None),
+    ]
+
+
+def test_bad_records_stop_nothing(cluster: Cluster, worker: Worker) -> None:
+    """All in one partition (one key), with good records between and behind them."""
+    key = entity_key(C, "one-key")
+    values: list[bytes | None] = []
+    bad = broken()
+    for number, (_, value, _) in enumerate(bad):
+        fine = change(1, facts(), now(), entity_id=f"fine-{number}")
+        values += [value, None, encode_json(fine)]
+    odd = strange()
+    values += [encode_json(one) for one, _ in odd]
+    values.append(encode_json(change(1, facts(scheduled=-5), now(), entity_id="odd-negative")))
+    stranger = encode_json(change(1, facts(), now(), entity_id="odd-company")).replace(b"acme", b"nobody")
+    values.append(stranger)
+    values.append(encode_json(change(1, facts(), now(), entity_id="behind")))
+    cluster.send("orders", [(key, value) for value in values])
+
+    assert wait_for(cluster, "behind", "greet").state == DeliveryState.SENT
+    for number in range(len(bad)):
+        assert wait_for(cluster, f"fine-{number}", "greet").state == DeliveryState.SENT
+    for one, reason in odd:
+        if reason is not None:
+            found = wait_for(cluster, one.entity_id, "greet")
+            assert (found.state, found.reason) == (DeliveryState.SUPPRESSED, reason), one.entity_id
+        else:
+            assert wait_for(cluster, one.entity_id, "greet").state == DeliveryState.SENT, one.entity_id
+
+    letters = {letter.value: letter for letter in cluster.dead_letters() if letter.key == key}
+    for name, raw, code in bad:
+        letter = letters[raw or b""]
+        assert (letter.topic, letter.error) == ("orders", code), name
+        assert letter.detail
+        assert letter.timestamp > 0
+    places = {(letter.partition, letter.offset) for letter in letters.values()}
+    assert len({partition for partition, _ in places}) == 1
+    assert len(places) == len(letters) == len(bad) + 1, [(one.error, one.detail) for one in letters.values()]
+    negative = next(letter for letter in letters.values() if b"odd-negative" in letter.value)
+    assert negative.error == "contract"
+    assert "scheduled_at" in negative.detail or "scheduled_at" in str(negative)
+    assert f'carillon_dead_letters_total{{topic="orders"}} {len(letters)}.0' in worker.get("/metrics")[1]
+
+
+@pytest.mark.parametrize("size", [900_000, 1_048_000], ids=["0.9 MB", "1 MiB"])
+def test_a_name_of_a_megabyte_stops_nothing(cluster: Cluster, worker: Worker, size: int) -> None:
+    id_ = f"huge-{size}"
+    huge = Change(
+        **{  # type: ignore[arg-type]  # the fields of another change
+            **{
+                name: getattr(change(1, facts(), now(), entity_id=id_), name)
+                for name in Change.__struct_fields__
+            },
+            "details": Details(number=f"N{id_}", title="x" * size),
+        }
+    )
+    cluster.changes(EntityKind.ORDER, [huge])
+    cluster.changes(
+        EntityKind.ORDER, [change(1, facts(), now(), entity_id=f"behind-{id_}-{n}") for n in range(6)]
+    )
+    for n in range(6):
+        assert wait_for(cluster, f"behind-{id_}-{n}", "greet").state == DeliveryState.SENT
