@@ -109,7 +109,7 @@ def trials_of(module: Path, copy: Copy, *, own_only: bool) -> Trials | None:
         if not copy.passes(tests, 1800):
             sys.stderr.write(copy.log()[-4000:])
             return None
-        timed.append((tests, 30 + 5 * (time.monotonic() - start)))
+        timed.append((tests, 10 + 3 * (time.monotonic() - start)))
     return tuple(timed)
 
 
@@ -149,13 +149,6 @@ def main() -> int:
             copies.put(copy)
         jobs = [Job(module, mutant, trials[module]) for module, mutant in chosen]
         alive = _run(jobs, copies, options.jobs, console)
-    for job in sorted(alive, key=lambda job: (job.module, job.mutant.line)):
-        console.print(
-            f"survived  {job.module}:{job.mutant.line}  {job.mutant.was}  ->  {job.mutant.became}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
     console.print(f"{len(jobs) - len(alive)} of {len(jobs)} mistakes were noticed, {len(alive)} survived.")
     return int(len(alive) > LIMIT * len(jobs))
 
@@ -168,7 +161,14 @@ def _run(jobs: list[Job], copies: queue.Queue[Copy], workers: int, console: Cons
         running = {pool.submit(survives, job, copies): job for job in jobs}
         for done in as_completed(running):
             if done.result():
-                alive.append(running[done])
+                job = running[done]
+                alive.append(job)
+                progress.console.print(
+                    f"survived  {job.module}:{job.mutant.line}  {job.mutant.was}  ->  {job.mutant.became}",
+                    markup=False,
+                    highlight=False,
+                    soft_wrap=True,
+                )
             progress.update(task, advance=1, description=f"mutants, {len(alive)} alive")
     return alive
 

@@ -2,8 +2,8 @@
 no mistake is put into: pytest and its plugins, hypothesis, the records, the slow calendar. Most mutants die
 at the first test, so that starting up would be nearly all of the time.
 
-Standard input: a line of JSON for each run, ``[[argument, ...], seconds of processor time]``. Standard output: a line with
-pytest's exit code for each, ``-1`` if it needed more.
+Standard input: a line of JSON for each run, ``[[argument, ...], seconds]``; seconds of processor time.
+Standard output: a line with pytest's exit code for each, ``-1`` if it needed more.
 """
 
 from __future__ import annotations
