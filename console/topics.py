@@ -107,7 +107,7 @@ def _judge(settings: Settings, plan: tuple[TopicPlan, ...]) -> None:
 
 def _problems(settings: Settings, plan: tuple[TopicPlan, ...]) -> list[Problem]:
     with explained(settings):
-        return asyncio.run(check(settings.broker, librdkafka_config(settings), plan))
+        return asyncio.run(check(settings.broker, librdkafka_config(settings), plan, timeout=10))
 
 
 def _kept(topic: TopicPlan) -> str:
