@@ -145,6 +145,7 @@ class SlotTable:
     def __init__(self, store: KeyValue) -> None:
         self._store = store
         self._slots: dict[bytes, Slot | None] = {}
+        self._made: dict[bytes, dict[bytes, None]] = {}  # keys of new slots, by entity prefix
         self._before: dict[bytes, tuple[int, int, Row | None]] = {}  # due, until and row in the store
         self._dirty: dict[bytes, None] = {}
 
@@ -178,6 +179,7 @@ class SlotTable:
         slot = self.get(key)
         if slot is None:
             slot = self._slots[key] = Slot(Head(-1, -1, 0, [], -1, -1))
+            self._made.setdefault(prefix_of(key), {})[key] = None
         self._dirty[key] = None
         return slot
 
@@ -190,7 +192,8 @@ class SlotTable:
     def pending_under(self, prefix: bytes) -> list[tuple[bytes, Slot]]:
         """What is pending under ``prefix``, in key order, this round's changes included."""
         stored = self._store.scan("slots", prefix, prefix_end(prefix), 1_000_000)
-        keys = {key for key, _ in stored} | {key for key in self._slots if key.startswith(prefix)}
+        made = self._made.get(prefix_of(prefix), {})
+        keys = {key for key, _ in stored} | {key for key in made if key.startswith(prefix)}
         self.load(sorted(keys))
         found = ((key, self._slots[key]) for key in sorted(keys))
         return [(key, slot) for key, slot in found if slot is not None and slot.row is not None]
