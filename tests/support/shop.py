@@ -162,6 +162,13 @@ def facts(
     return Facts(status_id=status, customer_id=customer, location_id=location, scheduled_at=scheduled)
 
 
+def visit(
+    status: str = "new", scheduled: int | None = None, customer: str = "ann", location: str = "north"
+) -> Facts:
+    """The facts of an appointment."""
+    return facts(status_of(status, EntityKind.APPOINTMENT), scheduled, customer, location)
+
+
 def change(
     version: int,
     after: Facts | None,

@@ -1,12 +1,15 @@
 """The whole topology in one process, without Kafka: records are piped in, the clock is moved by hand, outputs
 and state can be read. Real stages, real domain, stores in memory; only the provider is scripted.
+
+Topics are lists: a stage reads on from its stored offset, so that after a crash (``crash_at``) whatever was
+not finished comes again. ``lose_disks`` rebuilds every store from its changelog.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from schemas.codec import Codec
 from schemas.errors import DecodeError
@@ -30,8 +33,19 @@ from streams.stages.entity import EntityStage, Incoming
 from streams.stages.firing import Options, Withdrawn
 from streams.stages.round import DeliveryRound, SendOrder
 from streams.state.memory import MemoryStore
+from tests.support.shop import ann, at, shop
 
 PARTITIONS = 3
+_Changelog = list[tuple[bytes, bytes | None]]
+
+CrashPoint = Literal["", "clears", "timers", "state", "commands", "log", "intent", "call"]
+"""Where the worker dies next: after the entity agent's clears, after its timers, or before its store is
+written; before a sender's store is written, before its log records, before the provider is called, or after
+the provider has taken the message and before anybody wrote that down."""
+
+
+class Crash(Exception):  # noqa: N818 - it is an event, not an error
+    """The worker is dead; only what is in topics and stores is left."""
 
 
 def accepting(message: Message) -> Outcome:
@@ -54,6 +68,14 @@ class Sent:
         return self.message.to if isinstance(self.message, SmsMessage) else self.message.to_address
 
 
+def opened(when: str, *records: Reference) -> Topology:
+    """The shop at a moment (Warsaw's wall), Ann among its customers, with more reference data."""
+    world = Topology(at(when))
+    world.reference(*shop(), *records)
+    world.customer(ann())
+    return world
+
+
 @dataclass
 class Topology:
     """Begins at ``now``; ``provider`` answers each call, ``inquiry`` each question."""
@@ -67,13 +89,22 @@ class Topology:
     log: list[Delivery] = field(default_factory=list)
     dead: list[DecodeError | str] = field(default_factory=list)
     before_call: Callable[[], None] | None = None
-    """Called between the intent and the final check."""
+    """Called once between the intent and the final check."""
+    crash_at: CrashPoint = ""
+    capacity: int = 10
+    """Provider calls of each channel in one look at a partition."""
 
     def __post_init__(self) -> None:
         self.codec = Codec(EmbeddedRegistry())
         self.entity_stores = {kind: MemoryStore(entity.FAMILIES) for kind in EntityKind}
         self.stores = [MemoryStore(slots.FAMILIES) for _ in range(PARTITIONS)]
-        self._offsets: Counter[str] = Counter()
+        self.records: dict[EntityKind, list[Incoming]] = {kind: [] for kind in EntityKind}
+        """The entity topics."""
+        self.commands: list[list[Timer]] = [[] for _ in range(PARTITIONS)]
+        """The partitions of ``timers``."""
+        self._consents: list[list[Customer]] = [[] for _ in range(PARTITIONS)]
+        self._entity_changelogs: dict[EntityKind, _Changelog] = {kind: [] for kind in EntityKind}
+        self._changelogs: list[_Changelog] = [[] for _ in range(PARTITIONS)]
         self.entities: dict[EntityKind, EntityStage] = {}
         self.senders: list[DeliveryStage] = []
         self.restart()
@@ -81,7 +112,7 @@ class Topology:
     # --- what goes in ------------------------------------------------------------------------------
 
     def restart(self) -> None:
-        """As after a crash of all workers: only what is in the stores is left."""
+        """As after a crash of all workers: only what is in topics and stores is left."""
         self.entities = {
             kind: EntityStage(kind, f"{kind}s", 0, self.entity_stores[kind], self.catalog)
             for kind in EntityKind
@@ -89,8 +120,40 @@ class Topology:
         self.senders = [
             DeliveryStage(store, self.catalog, self.options, self._read_change) for store in self.stores
         ]
-        for stage in self.senders:
-            self.log += stage.opened()
+        for sender in self.senders:
+            self.log += sender.opened()
+        rules = [
+            (company.id, rule.id)
+            for company in self.catalog.companies()
+            for rule in self.catalog.rules_of(company.id)
+        ]
+        for stage in self.entities.values():
+            stage.rules_changed(rules)
+        self._read_topics()
+        self.settle()
+
+    def lose_disks(self) -> None:
+        """All workers die with their disks: the stores are rebuilt from the changelogs."""
+        for kind in EntityKind:
+            self.entity_stores[kind] = MemoryStore(entity.FAMILIES)
+            self.entity_stores[kind].write(entity.restored(self._entity_changelogs[kind]))
+        for number in range(PARTITIONS):
+            store = self.stores[number] = MemoryStore(slots.FAMILIES)
+            store.write(slots.restored(store, self._changelogs[number]))
+            self._write_customers(number, self._consents[number])
+        self.restart()
+
+    def crash(self, point: CrashPoint, act: Callable[[], None]) -> bool:
+        """Does ``act`` until the workers die at ``point``, and starts them again; False: they never did."""
+        self.crash_at = point
+        try:
+            act()
+        except Crash:
+            self.restart()
+            return True
+        finally:
+            self.crash_at = ""
+        return False
 
     def reference(self, *records: Reference) -> None:
         """Publishes reference data, and lets the stages apply it to what they know."""
@@ -104,10 +167,9 @@ class Topology:
 
     def customer(self, *customers: Customer) -> None:
         for customer in customers:
-            key = customer_key(customer.company, customer.customer_id)
-            store = self.stores[partition_for(key, PARTITIONS)]
-            self._offsets["consents"] += 1
-            store.write(consent_writes(store, [(key, customer)], self._offsets["consents"]))
+            number = partition_for(customer_key(customer.company, customer.customer_id), PARTITIONS)
+            self._consents[number].append(customer)
+            self._write_customers(number, [customer])
         self.settle()
 
     def change(self, kind: EntityKind, *changes: Change | bytes | None, timestamp: int | None = None) -> None:
@@ -116,31 +178,43 @@ class Topology:
             self.codec.encode_change(kind, change) if isinstance(change, Change) else change
             for change in changes
         ]
-        stage = self.entities[kind]
         decoded = self.codec.decode_changes(kind, raws)
-        first = self._offsets[kind]
-        incoming = [
-            Incoming(first + number, timestamp or self.now, b"", raw or b"", change)
+        topic = self.records[kind]
+        topic += [
+            Incoming(len(topic) + number, timestamp or self.now, b"", raw or b"", change)
             for number, (raw, change) in enumerate(zip(raws, decoded, strict=True))
         ]
-        self._offsets[kind] += len(incoming)
-        self._entity_round(stage, stage.step(incoming, self._offsets[kind], self.now))
-        stage.committed(self._offsets[kind])
+        self._read_topics()
         self.settle()
 
-    def timers(self, commands: Iterable[Timer]) -> None:
-        by_partition: dict[int, list[Timer]] = {}
-        for timer in commands:
-            number = partition_for(customer_key(timer.company, timer.customer_id), PARTITIONS)
-            raw = self.codec.encode(timer)
-            by_partition.setdefault(number, []).append(self.codec.decode(Timer, raw))
-        for number, timers in by_partition.items():
-            stage = self.senders[number]
-            first = self._offsets[f"timers-{number}"]
-            self._offsets[f"timers-{number}"] += len(timers)
-            end = first + len(timers)
-            numbered = [(first + index, timer) for index, timer in enumerate(timers)]
-            self._delivery_round(number, stage.commands(numbered, end, self.now), end)
+    def replay(self, kind: EntityKind, count: int | None = None) -> None:
+        """The publisher sends its newest ``count`` records once more (None: all of them)."""
+        topic = self.records[kind]
+        again = topic[-count:] if count is not None else list(topic)
+        topic += [
+            replace(record, offset=len(topic) + number, timestamp=self.now)
+            for number, record in enumerate(again)
+        ]
+        self._read_topics()
+        self.settle()
+
+    def replay_timers(self, count: int | None = None) -> None:
+        """An entity agent sends its newest ``count`` commands of every partition once more."""
+        for topic in self.commands:
+            topic.extend(topic[-count:] if count is not None else list(topic))
+        self._read_topics()
+        self.settle()
+
+    def rewind(self) -> None:
+        """The group's offsets are lost: every stage is given everything from the beginning, as one batch."""
+        for kind, stage in self.entities.items():
+            topic = self.records[kind]
+            self._entity_round(stage, stage.step(topic, len(topic), self.now))
+        for number, sender in enumerate(self.senders):
+            timers = self.commands[number]
+            round_ = sender.commands(list(enumerate(timers)), len(timers), self.now)
+            self._delivery_round(number, round_, len(timers))
+        self.settle()
 
     # --- time ---------------------------------------------------------------------------------------
 
@@ -216,13 +290,14 @@ class Topology:
         self.settle()
 
     def _once(self) -> bool:
+        self._read_topics()
         moved = False
         for stage in self.entities.values():
             round_ = stage.sweep()
             if round_ is not None:
                 self._entity_round(stage, round_)
                 moved = True
-        capacity = dict.fromkeys(Channel, 10)
+        capacity = dict.fromkeys(Channel, self.capacity)
         for number, sender in enumerate(self.senders):
             for step in (sender.sweep(self.now), sender.due(self.now, capacity), sender.forget(self.now)):
                 if step is not None:
@@ -230,17 +305,48 @@ class Topology:
                     moved = True
         return moved
 
+    def _read_topics(self) -> None:
+        """Every stage works on what it has not read, as one batch."""
+        for kind, stage in self.entities.items():
+            topic = self.records[kind]
+            if stage.source < len(topic):
+                round_ = stage.step(topic[stage.source :], len(topic), self.now)
+                self._entity_round(stage, round_)
+                stage.committed(len(topic))
+        for number, sender in enumerate(self.senders):
+            timers = self.commands[number]
+            if sender.source < len(timers):
+                numbered = list(enumerate(timers))[sender.source :]
+                self._delivery_round(
+                    number, sender.commands(numbered, len(timers), self.now), len(timers), "commands"
+                )
+
     def _entity_round(self, stage: EntityStage, round_: entity.EntityRound) -> None:
-        self.timers(round_.clears)
-        self.timers(round_.timers)
+        self._produce(round_.clears)
+        self._point("clears")
+        self._produce(round_.timers)
+        self._point("timers")
         self.log += round_.log
         self.dead += [letter.error for letter in round_.dead]
+        self._entity_changelogs[stage.kind] += round_.changelog
+        self._point("state")
         self.entity_stores[stage.kind].write(round_.writes)
 
-    def _delivery_round(self, number: int, round_: DeliveryRound, end: int | None = None) -> None:
+    def _produce(self, commands: Iterable[Timer]) -> None:
+        for timer in commands:
+            number = partition_for(customer_key(timer.company, timer.customer_id), PARTITIONS)
+            self.commands[number].append(self.codec.decode(Timer, self.codec.encode(timer)))
+
+    def _delivery_round(
+        self, number: int, round_: DeliveryRound, end: int | None = None, point: CrashPoint = "log"
+    ) -> None:
         stage, store = self.senders[number], self.stores[number]
+        if point == "commands":
+            self._point("commands")
+        self._changelogs[number] += round_.changelog
         store.write([*round_.writes, *round_.after(stage.pending)])
         stage.committed(round_, end)
+        self._point("log")
         self.log += round_.log
         store.write(stage.logged(round_))
         for suppression in round_.suppressions:
@@ -250,15 +356,27 @@ class Topology:
             hook()
         answers: list[tuple[SendOrder, Outcome | Withdrawn]] = []
         for order in round_.sends:
+            self._point("intent")
             withdrawn = stage.final_check(order)
             if withdrawn is None:
                 self.sent.append(Sent(self.now, order.message))
             answers.append((order, withdrawn or self.provider(order.message)))
+            self._point("call")
         if answers:
             self._delivery_round(number, stage.outcomes(answers, self.now))
         asked = [(order, self.inquiry(order.message)) for order in round_.inquiries]
         if asked:
             self._delivery_round(number, stage.inquired(asked, self.now))
+
+    def _write_customers(self, number: int, customers: Sequence[Customer]) -> None:
+        store = self.stores[number]
+        keyed = [(customer_key(customer.company, customer.customer_id), customer) for customer in customers]
+        store.write(consent_writes(store, keyed, len(self._consents[number])))
+
+    def _point(self, name: CrashPoint) -> None:
+        if self.crash_at == name:
+            self.crash_at = ""
+            raise Crash(name)
 
     def _read_change(self, kind: EntityKind, raw: bytes) -> Change | None:
         try:
