@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agents.partition import Shared, dead_letter
+from agents.partition import Shared, dead_letter, too_large
 from schemas.errors import DecodeError, UnknownSchemaId
 from schemas.records import Customer, DeadLetter
 from streams.domain.ids import customer_key
@@ -48,6 +48,8 @@ async def _key(shared: Shared, record: Record) -> bytes:
         if not record.key or record.key.count(b"/") != 1:
             raise DecodeError("contract", "key: a tombstone needs the key company/customer_id")
         return record.key
+    if (refused := too_large(record)) is not None:
+        raise refused
     while True:
         try:
             customer = shared.codec.decode(Customer, record.value)

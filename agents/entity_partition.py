@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from agents.partition import PartitionStore, Shared
+from agents.partition import PartitionStore, Shared, too_large
 from schemas.codec import Decoded
 from schemas.errors import DecodeError
 from schemas.records import EntityKind
 from streams.kafka.batches import Record, RecordBatch
+from streams.kafka.topics import MAX_VALUE
 from streams.stages.entity import FAMILIES, EntityRound, EntityStage, Incoming, restored
 
 _TIDY_LOOK = 60.0
@@ -98,6 +99,8 @@ class EntityPartition:
             changes = [
                 self._as_agreed(change, record) for change, record in zip(changes, records, strict=True)
             ]
+        if any(record.value is not None and len(record.value) > MAX_VALUE for record in records):
+            changes = [too_large(record) or change for change, record in zip(changes, records, strict=True)]
         incoming = [
             Incoming(record.offset, record.timestamp, record.key or b"", record.value or b"", change)
             for record, change in zip(records, changes, strict=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from agents.entity_partition import TOPICS, EntityPartition
-from agents.partition import Shared
+from agents.partition import Gate, Shared
 from agents.sender_partition import Capacity, SenderPartition
 from schemas.records import Channel
 from senders.sender import Sender
@@ -36,6 +36,7 @@ class Host:
         senders: Mapping[Channel, Sender],
         limits: Mapping[Channel, int],
         options: Options,
+        gate: Gate,
     ) -> None:
         self._shared = shared
         self._senders = senders
@@ -45,6 +46,7 @@ class Host:
         self.timers: dict[int, SenderPartition] = {}
         self.ready = False
         """Everything assigned is restored and at work."""
+        self._gate = gate
 
     async def pause(self) -> None:
         """Every partition may be somebody else's from now on."""
@@ -71,11 +73,12 @@ class Host:
             self.entities[place] = EntityPartition(self._shared, *place)
         for number in sorted(timers - self.timers.keys()):
             self.timers[number] = SenderPartition(
-                self._shared, number, self._senders, self._capacity, self._options
+                self._shared, number, self._senders, self._capacity, self._options, self._gate
             )
         async with asyncio.TaskGroup() as group:
             for part in self._parts():
                 group.create_task(open_(part))
+        self._gate.close()
         self.ready = True
         log.info("at work on %d entity and %d timer partitions", len(self.entities), len(self.timers))
 

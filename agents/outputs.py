@@ -6,10 +6,13 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+import msgspec
+
 from schemas.codec import Codec
 from schemas.records import DeadLetter, Delivery, Suppression, Timer
 from streams.domain.ids import customer_key, log_key, suppression_key
 from streams.kafka.producer import BatchProducer, ProduceError
+from streams.kafka.topics import MAX_VALUE
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +70,7 @@ class Outputs:
     async def dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Raises when they can't be written: the partition halts rather than drop a record (P7)."""
         if letters:
-            await self.send("dead-letters", [(r.key, self._codec.encode(r)) for r in letters])
+            await self.send("dead-letters", [(r.key, self._codec.encode(_fitting(r))) for r in letters])
             for letter in letters[:10]:
                 log.warning(
                     "dead letter: %s[%d] offset %d: %s",
@@ -83,3 +86,12 @@ class Outputs:
                 "suppressions",
                 [(suppression_key(r.company, r.channel, r.address), self._codec.encode(r)) for r in records],
             )
+
+
+def _fitting(letter: DeadLetter) -> DeadLetter:
+    """What no topic of ours can hold is cut; where the whole of it lies is in the letter."""
+    size = len(letter.value)
+    if size <= MAX_VALUE:
+        return letter
+    detail = f"{letter.detail} (here: the first {MAX_VALUE})"
+    return msgspec.structs.replace(letter, value=letter.value[:MAX_VALUE], detail=detail)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from streams.clock import Clock
 from streams.domain.catalog import Catalog
 from streams.kafka.batches import Record, RecordBatch
 from streams.kafka.changelog import PositionAheadOfLog, PositionGone, read_changelog
+from streams.kafka.topics import MAX_VALUE
 from streams.metrics import Metrics
 from streams.stages.ports import KeyValue, Write
 from streams.state.errors import StoreDamaged
@@ -50,6 +53,26 @@ class Shared:
     metrics: Metrics
     formats: Mapping[str, str]
     """By entity topic: ``avro``, ``json``, or ``auto``."""
+
+
+class Gate:
+    """Closed after an assignment, until everything that lay unread then has been read: a cancellation or a
+    withdrawn consent may be among it. After ``longest`` seconds it opens all the same: a stuck input must
+    not silence everybody for ever."""
+
+    def __init__(self, unread: Callable[[], bool], longest: float) -> None:
+        self._unread = unread
+        self._longest = longest
+        self._deadline = math.inf
+
+    def close(self) -> None:
+        self._deadline = time.monotonic() + self._longest
+
+    @property
+    def closed(self) -> bool:
+        if self._deadline and (time.monotonic() >= self._deadline or not self._unread()):
+            self._deadline = 0.0
+        return self._deadline > 0
 
 
 class PartitionStore:
@@ -121,6 +144,14 @@ class PartitionStore:
         self.store.close()
         destroy(self._path)
         self.store = RocksStore(self._path, self._families)
+
+
+def too_large(record: Record) -> DecodeError | None:
+    """Refuses a value that would not fit into our own topics with the fields around it."""
+    size = len(record.value or b"")
+    if size <= MAX_VALUE:
+        return None
+    return DecodeError("contract", f"the value has {size} bytes, at most {MAX_VALUE} are taken")
 
 
 def dead_letter(batch: RecordBatch, record: Record, error: DecodeError, now: int) -> DeadLetter:

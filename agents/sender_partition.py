@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from agents.partition import PartitionStore, Shared, dead_letter
+from agents.partition import Gate, PartitionStore, Shared, dead_letter
 from schemas.errors import DecodeError, UnknownSchemaId
 from schemas.records import Change, Channel, Customer, DeadLetter, EntityKind, Timer
 from senders.sender import Sender
@@ -32,6 +32,8 @@ RecordT = TypeVar("RecordT", Timer, Customer)
 _ANSWERS = 500
 """Answers written in one round."""
 _LONGEST_SLEEP = 60.0
+_GATE_LOOK = 0.05
+"""Seconds between looks whether what lay unread at the assignment has been read."""
 _DRAIN = 8.0
 """Seconds that a partition about to leave waits for its provider calls: well under the rebalance time-out."""
 
@@ -66,8 +68,10 @@ class SenderPartition:
         senders: Mapping[Channel, Sender],
         capacity: Capacity,
         options: Options,
+        gate: Gate,
     ) -> None:
         self._shared = shared
+        self._gate = gate
         self._partition = partition
         self._senders = senders
         self._capacity = capacity
@@ -78,8 +82,6 @@ class SenderPartition:
         self._sent: list[tuple[SendOrder, Outcome | Withdrawn]] = []
         self._asked: list[tuple[InquiryOrder, Inquiry]] = []
         self._pump: asyncio.Task[None] | None = None
-        self.idle = False
-        """The pump has found nothing to do at the clock's last reading."""
         self._state = PartitionStore(shared, "timers-changelog", partition, FAMILIES, restored)
         self._stage = self._new_stage()
 
@@ -210,12 +212,13 @@ class SenderPartition:
             self._wake.clear()
             now = clock.now()
             worked = await asyncio.shield(self._once(now))
-            self.idle = not worked
             if worked:
                 await asyncio.sleep(0)
                 continue
             due = self._stage.next_due()
             delay = clock.seconds_until(due) if due is not None else _LONGEST_SLEEP
+            if self._gate.closed:
+                delay = _GATE_LOOK
             if self._stage.queued:
                 self._capacity.waiting.add(self._wake)
             try:
@@ -229,8 +232,10 @@ class SenderPartition:
             answered = await self._answers(now)
             swept = await self._round(self._stage.sweep)
             forgot = await self._round(self._stage.forget)
-            free = self._capacity.free()
-            due = await self._round(lambda now: self._stage.due(now, free), reserve=True)
+            due = None
+            if not self._gate.closed:
+                free = self._capacity.free()
+                due = await self._round(lambda now: self._stage.due(now, free), reserve=True)
         return answered or any(round_ is not None for round_ in (swept, forgot, due))
 
     async def _answers(self, now: int) -> bool:

@@ -14,7 +14,7 @@ from agents import appointments, consents, leads, orders, timers
 from agents.connections import registry_config
 from agents.host import Host, Place
 from agents.outputs import Outputs
-from agents.partition import Shared
+from agents.partition import Gate, Shared
 from agents.patience import PatientRegistry
 from agents.reference import ReferenceTables
 from agents.web import Status, WebServer
@@ -79,7 +79,8 @@ class Worker:
         self._clock = clock
         self._senders = build_senders(sender_settings(settings), clock)
         limits = {Channel.SMS: settings.sms_in_flight, Channel.EMAIL: settings.smtp_connections * 2}
-        self._host = Host(shared, self._senders, limits, _options(settings))
+        gate = Gate(self._unread, settings.hold / 1000)
+        self._host = Host(shared, self._senders, limits, _options(settings), gate)
         self._tables = ReferenceTables(
             settings.broker,
             self._security,
@@ -148,6 +149,13 @@ class Worker:
             low,
         )
         self._host.restart_at(self._place(tp), low)
+
+    def _unread(self) -> bool:
+        """Is anything left of what the assigned partitions held when they were assigned?"""
+        progress = self.app.progress()
+        return len(progress) < len(self.app.consumer.assignment()) or any(
+            at.acked < at.end_at_start for at in progress.values()
+        )
 
     def _place(self, tp: TP) -> Place:
         return Place(tp.topic.removeprefix(self._prefix), tp.partition)

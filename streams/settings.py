@@ -99,6 +99,9 @@ class Settings:
     smtp_timeout: int = _at(30_000, "Time after which a step of the dialogue has failed.", low=100)
     smtp_connections: int = _at(8, "Connections to the relay, each used by one message at a time.", low=1)
     email_domain: str = _at("carillon.invalid", "Domain of the Message-IDs.")
+    hold: int = _at(
+        60_000, "How long nothing is sent after an assignment, at most, while unread records are read.", low=0
+    )
     consent_wait: int = _at(60_000, "How long a message waits for a customer nothing is known of.", low=0)
     hash_key: Secret = _at(
         Secret("carillon"), "Key of the address hashes in the delivery log: env: or file:."
