@@ -19,6 +19,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from streams.kafka.partitioner import partition_for
+from streams.kafka.topics import MAX_RECORD
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +141,7 @@ class BatchProducer:
             "bootstrap.servers": bootstrap,
             "client.id": "carillon",
             "enable.idempotence": True,  # implies ordered retries
+            "message.max.bytes": MAX_RECORD,
             "acks": "all",
             "linger.ms": linger_ms,
             "compression.type": "lz4",

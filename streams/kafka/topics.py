@@ -34,6 +34,12 @@ _ADMIN: Any = admin  # the library does not declare what this module re-exports
 _HOUR = 3_600_000
 _DAY = 24 * _HOUR
 
+MAX_VALUE = 1_048_588
+"""Bytes of the largest value that is taken from an input topic: Kafka's default ``max.message.bytes``."""
+MAX_RECORD = 2 * 1024 * 1024
+"""Of the largest record of our own topics: an input's value goes on within commands, state and dead letters,
+with fields of ours around it."""
+
 Cleanup = Literal["delete", "compact"]
 
 
@@ -66,10 +72,12 @@ def topic_plan(settings: Settings) -> tuple[TopicPlan, ...]:
     prefix, count, copies = settings.topic_prefix, settings.partitions, settings.replication
     # With three copies a write survives the loss of one broker and still needs two to agree.
     safe = {"min.insync.replicas": str(min(2, copies))}
+    roomy = {"max.message.bytes": str(MAX_RECORD)}
 
     def changelog(segment_hours: int = 6) -> dict[str, str]:
         return {
             **safe,
+            **roomy,
             "cleanup.policy": "compact",
             # Restore must see both sides of a change of owners before one of them is compacted away.
             "min.compaction.lag.ms": str(_HOUR),
@@ -80,8 +88,11 @@ def topic_plan(settings: Settings) -> tuple[TopicPlan, ...]:
             "segment.bytes": str(128 * 1024 * 1024),
         }
 
-    def stream(days: int) -> dict[str, str]:
+    def input_(days: int) -> dict[str, str]:
         return {**safe, "cleanup.policy": "delete", "retention.ms": str(days * _DAY)}
+
+    def stream(days: int) -> dict[str, str]:
+        return input_(days) | roomy
 
     def plan(name: str, config: dict[str, str], partitions: int = count, same_as: str = "") -> TopicPlan:
         cleanup: Cleanup = "compact" if config["cleanup.policy"] == "compact" else "delete"
@@ -90,7 +101,7 @@ def topic_plan(settings: Settings) -> tuple[TopicPlan, ...]:
         return TopicPlan(prefix + name, partitions, cleanup, copies, config, equal, owned)
 
     return (
-        *(plan(name, stream(7)) for name in INPUT_TOPICS),
+        *(plan(name, input_(7)) for name in INPUT_TOPICS),
         *(plan(name, changelog(), 1) for name in REFERENCE_TOPICS),
         # Commands must outlive any stay of the senders; two weeks are a long one.
         plan("timers", stream(14)),
@@ -239,7 +250,7 @@ def _config_problems(topic: TopicPlan, actual: Mapping[str, str]) -> list[Proble
         )
         what = f"cleanup.policy is {policy}, must be {topic.cleanup}: {lost}"
         problems.append(Problem(topic.name, f"{what}. {_alter(topic, 'cleanup.policy')}"))
-    for name in ("min.compaction.lag.ms", "delete.retention.ms", "retention.ms"):
+    for name in ("min.compaction.lag.ms", "delete.retention.ms", "retention.ms", "max.message.bytes"):
         wanted = topic.config.get(name)
         has = actual.get(name)
         if topic.owned and wanted is not None and has is not None and 0 <= int(has) < int(wanted):

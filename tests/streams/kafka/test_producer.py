@@ -93,7 +93,7 @@ async def test_calls_at_the_same_time_keep_their_order_in_a_small_queue(bootstra
 async def test_one_record_that_cannot_be_sent_fails_its_call_for_good_and_no_other(
     producer: BatchProducer, topic: str
 ) -> None:
-    records = [(b"a", b"1"), (b"b", b"x" * 2_000_000), (b"c", b"3")]
+    records = [(b"a", b"1"), (b"b", b"x" * 3_000_000), (b"c", b"3")]
     with pytest.raises(ProduceError, match="MSG_SIZE_TOO_LARGE") as caught:
         await producer.send(topic, records, partition=2)
     assert (caught.value.topic, caught.value.partition) == (topic, 2)
