@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from agents.entity_partition import TOPICS, EntityPartition
-from agents.partition import Gate, Shared
+from agents.gate import Gate
+from agents.partition import Shared
 from agents.sender_partition import Capacity, SenderPartition
 from schemas.records import Channel
 from senders.sender import Sender
@@ -78,7 +79,7 @@ class Host:
         async with asyncio.TaskGroup() as group:
             for part in self._parts():
                 group.create_task(open_(part))
-        self._gate.close()
+        self._gate.assigned()
         self.ready = True
         log.info("at work on %d entity and %d timer partitions", len(self.entities), len(self.timers))
 

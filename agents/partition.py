@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,26 +51,6 @@ class Shared:
     metrics: Metrics
     formats: Mapping[str, str]
     """By entity topic: ``avro``, ``json``, or ``auto``."""
-
-
-class Gate:
-    """Closed after an assignment, until everything that lay unread then has been read: a cancellation or a
-    withdrawn consent may be among it. After ``longest`` seconds it opens all the same: a stuck input must
-    not silence everybody for ever."""
-
-    def __init__(self, unread: Callable[[], bool], longest: float) -> None:
-        self._unread = unread
-        self._longest = longest
-        self._deadline = math.inf
-
-    def close(self) -> None:
-        self._deadline = time.monotonic() + self._longest
-
-    @property
-    def closed(self) -> bool:
-        if self._deadline and (time.monotonic() >= self._deadline or not self._unread()):
-            self._deadline = 0.0
-        return self._deadline > 0
 
 
 class PartitionStore:

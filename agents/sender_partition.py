@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from agents.partition import Gate, PartitionStore, Shared, dead_letter
+from agents.gate import Gate
+from agents.partition import PartitionStore, Shared, dead_letter
 from schemas.errors import DecodeError, UnknownSchemaId
 from schemas.records import Change, Channel, Customer, DeadLetter, EntityKind, Timer
 from senders.sender import Sender
@@ -217,7 +218,7 @@ class SenderPartition:
                 continue
             due = self._stage.next_due()
             delay = clock.seconds_until(due) if due is not None else _LONGEST_SLEEP
-            if self._gate.closed:
+            if self._gate.closed():
                 delay = _GATE_LOOK
             if self._stage.queued:
                 self._capacity.waiting.add(self._wake)
@@ -233,7 +234,7 @@ class SenderPartition:
             swept = await self._round(self._stage.sweep)
             forgot = await self._round(self._stage.forget)
             due = None
-            if not self._gate.closed:
+            if not self._gate.closed():
                 free = self._capacity.free()
                 due = await self._round(lambda now: self._stage.due(now, free), reserve=True)
         return answered or any(round_ is not None for round_ in (swept, forgot, due))
@@ -297,6 +298,7 @@ class SenderPartition:
         metrics = self._shared.metrics
         try:
             await self._pace(sender)
+            await self._gate.until_owned()
             withdrawn = self._stage.final_check(order)
             if withdrawn is not None:
                 outcome = withdrawn

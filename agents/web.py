@@ -57,7 +57,8 @@ class WebServer:
 
     async def _show_health(self, _: web.Request) -> web.Response:
         status = self._status()
-        return web.json_response({"ready": status["ready"]}, status=200 if status["ready"] else 503)
+        answer = {"ready": status["ready"], "sending_stopped": status["sending_stopped"]}
+        return web.json_response(answer, status=200 if status["ready"] else 503)
 
     async def _show_status(self, _: web.Request) -> web.Response:
         return web.json_response(self._status())

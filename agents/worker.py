@@ -12,9 +12,10 @@ from faust.types import TP
 
 from agents import appointments, consents, leads, orders, timers
 from agents.connections import registry_config
+from agents.gate import Gate
 from agents.host import Host, Place
 from agents.outputs import Outputs
-from agents.partition import Gate, Shared
+from agents.partition import Shared
 from agents.patience import PatientRegistry
 from agents.reference import ReferenceTables
 from agents.web import Status, WebServer
@@ -79,8 +80,15 @@ class Worker:
         self._clock = clock
         self._senders = build_senders(sender_settings(settings), clock)
         limits = {Channel.SMS: settings.sms_in_flight, Channel.EMAIL: settings.smtp_connections * 2}
-        gate = Gate(self._unread, settings.hold / 1000)
-        self._host = Host(shared, self._senders, limits, _options(settings), gate)
+        self._gate = Gate(
+            unread=self._unread,
+            membership_age=self._membership_age,
+            tables_age=self._tables_age,
+            disagreement=clock.disagreement,
+            session_timeout=settings.session_timeout / 1000,
+            longest_hold=settings.hold / 1000,
+        )
+        self._host = Host(shared, self._senders, limits, _options(settings), self._gate)
         self._tables = ReferenceTables(
             settings.broker,
             self._security,
@@ -150,6 +158,12 @@ class Worker:
         )
         self._host.restart_at(self._place(tp), low)
 
+    def _membership_age(self) -> float:
+        return self.app.membership_age()
+
+    def _tables_age(self) -> float:
+        return self._tables.reader.last_confirmed()
+
     def _unread(self) -> bool:
         """Is anything left of what the assigned partitions held when they were assigned?"""
         progress = self.app.progress()
@@ -162,8 +176,14 @@ class Worker:
 
     async def _watch(self) -> None:
         """Ends the worker when a task that nobody awaits has failed."""
+        said: list[str] = []
         while True:
             await asyncio.sleep(_WATCH)
+            closed = list(self._gate.closed()) if self._host.ready else []
+            for reason in closed:
+                if reason not in said:
+                    log.warning("nothing is sent: %s", reason)
+            said = closed
             failure = self._host.failure() or self._tables.reader.failure
             if failure is not None:
                 log.critical("ending: %r", failure, exc_info=failure)
@@ -201,6 +221,7 @@ class Worker:
             metrics.in_flight.labels(str(channel)).set(number)
         return {
             "ready": host.ready,
+            "sending_stopped": list(self._gate.closed()) if host.ready else [],
             "now": self._clock.now(),
             "positions": positions,
             "next_due": min(dues, default=None),

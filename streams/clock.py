@@ -22,6 +22,10 @@ class Clock(Protocol):
     def seconds_until(self, moment: int) -> float:
         """How long to sleep, at most, before ``moment`` can have come; 0 when it has."""
 
+    def disagreement(self) -> int:
+        """Milliseconds by which this clock and the machine's wall clock differ; 0 where no wall clock
+        counts."""
+
 
 class SystemClock:
     """Start time plus a monotonic clock that counts suspends, so that a stepped wall clock moves nothing."""
@@ -34,6 +38,9 @@ class SystemClock:
 
     def seconds_until(self, moment: int) -> float:
         return max(0.0, (moment - self.now()) / 1000)
+
+    def disagreement(self) -> int:
+        return abs(time.time_ns() // 1_000_000 - self.now())
 
 
 class FileClock:
@@ -50,6 +57,9 @@ class FileClock:
 
     def seconds_until(self, moment: int) -> float:
         return 0.0 if moment <= self.now() else _POLL
+
+    def disagreement(self) -> int:
+        return 0
 
     def set(self, millis: int) -> None:
         """Moves the clock forward; backwards is refused."""

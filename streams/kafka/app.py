@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -34,6 +35,12 @@ class BatchApp(faust.App):
         """Of every partition positioned since the last rebalance; empty before the first."""
         consumer = self._consumer
         return consumer.progress() if isinstance(consumer, BatchConsumer) else {}
+
+    def membership_age(self) -> float:
+        """Seconds since the group's coordinator last confirmed this worker, suspends counted; infinite
+        before the first time. Above the session time-out its partitions may be somebody else's."""
+        consumer = self._consumer
+        return consumer.membership_age() if isinstance(consumer, BatchConsumer) else math.inf
 
     before_start: Callable[[], Awaitable[None]] | None = None
     """Awaited before the consumer joins its group; what it raises ends the start."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
     RebalanceInProgressError,
 )
-from aiokafka.protocol.group import SyncGroupRequest
+from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
@@ -91,6 +92,11 @@ class _Bounds(NamedTuple):
     high: int
 
 
+def elapsed() -> float:
+    """A monotonic clock that goes on while the machine is suspended or the process is stopped."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     """aiokafka's side. ``flows`` and ``open`` are the only things both threads touch."""
 
@@ -100,6 +106,9 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         """Replaced as a whole, in this thread, together with the seeks."""
         self.open: set[TP] = set()
         """Partitions with room. The app's loop adds and discards (atomic under the GIL), this one looks."""
+        self.confirmed = -math.inf
+        """When the last request was sent with which the coordinator confirmed the membership (see
+        ``elapsed``)."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -116,6 +125,22 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         # which holds up the partitions that have room.
         self._ensure_consumer()._fetcher._prefetch_backoff = 0.0
         self._meet_the_mock_broker()
+        self._note_confirmations()
+
+    def _note_confirmations(self) -> None:
+        """Keeps the time of the last heartbeat (or join) that the coordinator answered with yes. aiokafka
+        keeps it to itself, and on a clock that stands still while the machine sleeps."""
+        coordinator = self._ensure_consumer()._coordinator
+        send = coordinator._send_req
+
+        async def send_req(request: Any) -> Any:
+            sent = elapsed()
+            response = await send(request)
+            if isinstance(request, HeartbeatRequest | SyncGroupRequest) and response.error_code == 0:
+                self.confirmed = sent
+            return response
+
+        coordinator._send_req = send_req
 
     def _meet_the_mock_broker(self) -> None:
         """librdkafka's mock broker finishes a rebalance with the leader's SyncGroup and answers a member's
@@ -490,6 +515,10 @@ class BatchConsumer(driver.Consumer):
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         await super().on_partitions_revoked(revoked)
         self._retire(revoked)
+
+    def membership_age(self) -> float:
+        """Seconds since the coordinator last confirmed that this worker is a member; infinite before."""
+        return elapsed() - self._thread.confirmed
 
     def progress(self) -> dict[TP, Progress]:
         """Of every partition that has been positioned since the last rebalance."""

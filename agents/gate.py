@@ -1,0 +1,74 @@
+"""Whether this worker may send at all: one place that is asked before anything is begun, and once more
+immediately before a provider is called."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Sequence
+
+CLOCK_TOLERANCE = 2_000
+"""Milliseconds by which the clock may differ from the machine's: more, and one of them is wrong."""
+STALE_TABLES = 30.0
+"""Seconds without word of the reference tables: a rule may have been switched off, an address blocked."""
+LEASE = 0.8
+"""Of the session time-out. A confirmation older than this leaves too little time to hand a message over
+before the group may give the partition to somebody else."""
+
+_LOOK = 0.05
+
+
+class Gate:
+    """``unread``: does anything that lay unread at the assignment still lie there (a cancellation may be
+    among it)? ``membership_age``, ``tables_age``: seconds since either was last confirmed.
+    ``disagreement``: of the clocks, in milliseconds. Times in seconds."""
+
+    def __init__(
+        self,
+        *,
+        unread: Callable[[], bool],
+        membership_age: Callable[[], float],
+        tables_age: Callable[[], float],
+        disagreement: Callable[[], int],
+        session_timeout: float,
+        longest_hold: float,
+    ) -> None:
+        self._unread = unread
+        self._membership_age = membership_age
+        self._tables_age = tables_age
+        self._disagreement = disagreement
+        self._lease = session_timeout * LEASE
+        self._longest_hold = longest_hold
+        self._deadline = math.inf
+
+    def assigned(self) -> None:
+        """Partitions were assigned: holds until what lies unread has been read, or ``longest_hold`` is over
+        (a stuck input must not silence everybody for ever)."""
+        self._deadline = time.monotonic() + self._longest_hold
+
+    @property
+    def owned(self) -> bool:
+        """No other worker can have been given our partitions: checked last before a provider is called."""
+        return self._membership_age() < self._lease
+
+    async def until_owned(self) -> None:
+        """Returns when the group has confirmed this worker again; a rebalance that takes the partition away
+        cancels the caller."""
+        while not self.owned:  # noqa: ASYNC110 - what is waited for is a moment on a clock
+            await asyncio.sleep(_LOOK)
+
+    def closed(self) -> Sequence[str]:
+        """Why nothing may be sent now; empty: it may."""
+        reasons = []
+        if not self.owned:
+            reasons.append("the group has not confirmed this worker for too long")
+        if self._tables_age() > STALE_TABLES:
+            reasons.append("the reference tables have not been confirmed for too long")
+        if self._disagreement() > CLOCK_TOLERANCE:
+            reasons.append("the clock was stepped: restart this worker once the machine's clock is right")
+        if self._deadline and (time.monotonic() >= self._deadline or not self._unread()):
+            self._deadline = 0.0
+        if self._deadline:
+            reasons.append("records that lay unread at the assignment are being read")
+        return reasons
