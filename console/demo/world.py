@@ -18,7 +18,7 @@ from pathlib import Path
 
 from console.demo.driver import Positions, Status, StatusClient
 from console.demo.ledgers import Ledgers
-from console.demo.processes import Processes, read_ready
+from console.demo.processes import DemoError, Processes, read_ready
 from console.demo.scenario import Published
 from deploy.fakes.sms import ACCOUNT, TOKEN
 from schemas.codec import Codec
@@ -37,6 +37,8 @@ CONSUMED = (*ENTITY_TOPICS, "customer-consents", "consents", "timers", *REFERENC
 _SESSION_TIMEOUT = 6000
 """Milliseconds until the group notices that a worker was killed: short, so that the story goes on soon, and
 longer than a busy machine keeps a worker from its heartbeat."""
+_GATHER = 2000
+"""Milliseconds that the group waits for the second worker: what starts of two processes differ by."""
 _SOON, _LATE = 0.02, 1.0
 _ANSWERED_SOON = 12
 """How the SMS provider answers while the worker is killed, in seconds: the first dozen soon, the others late.
@@ -57,7 +59,8 @@ class World:
         self.ledgers = Ledgers(out / "sms", out / "mail")
         self._processes = Processes(out / "logs")
         self._counts = partition_counts(topic_plan(Settings(partitions=PARTITIONS)))
-        self._broker = EmbeddedBroker(self._counts)
+        # Several workers that start together should share one rebalance: each further one takes seconds.
+        self._broker = EmbeddedBroker(self._counts, rebalance_delay_ms=_GATHER if workers > 1 else 200)
         self._runner = asyncio.Runner()
         self._codec = Codec(EmbeddedRegistry())
         self._producer: BatchProducer | None = None
@@ -70,10 +73,13 @@ class World:
     def start(self, setup: Iterable[Published]) -> None:
         """Brings everything up, in order, with the shop's own records published before the workers start.
 
-        Raises DemoError, or what the broker raises when it can't start.
+        Raises DemoError when something does not start.
         """
         self._aside("starting a Kafka broker in memory (librdkafka's mock cluster)")
-        bootstrap = self._broker.start()
+        try:
+            bootstrap = self._broker.start()
+        except (RuntimeError, TimeoutError) as error:
+            raise DemoError(f"{error}; its port may be blocked, or the machine very busy") from None
         self._offsets = Offsets(bootstrap, {})
         self._log = Deliveries(
             Tail(bootstrap, {}, "delivery-log"), lambda value: self._codec.decode(Delivery, value)

@@ -76,3 +76,15 @@ def test_any_file_is_reported_on(tmp_path_factory: pytest.TempPathFactory, conte
         path.write_bytes(start + content)
         for report in check_file(path, ORDER):
             assert (report.change is None) != (report.problem is None)
+
+
+def test_lines_with_their_keys_as_kcat_reads_them(tmp_path: Path) -> None:
+    path = tmp_path / "changes.jsonl"
+    key = f"{change()['company']}/{change()['entity_id']}".encode()
+    path.write_bytes(
+        b"\n".join([key + b"\t" + GOOD, b"other/1\t" + GOOD, key + b" " + GOOD, key, key + b"\t"])
+    )
+    first, *rest = check_file(path, ORDER)
+    assert first.change == decode_json_change(ORDER, GOOD)
+    assert [report.problem.field for report in rest if report.problem is not None] == ["key", "", "", ""]
+    assert str(rest[0]) == f"2: key: 'other/1' should be '{key.decode()}'"

@@ -58,6 +58,17 @@ def test_reads_every_partition_once_up_to_its_end(bootstrap: str) -> None:
     tail.close()
 
 
+def test_reads_only_the_partitions_asked_for(bootstrap: str) -> None:
+    write(bootstrap, [b"a"], partition=0)
+    write(bootstrap, [b"c"], partition=3)
+    tail = Tail(bootstrap, {}, "log", partitions={3})
+    assert [(r.partition, r.value) for r in tail.read_to_end()] == [(3, b"c")]
+    write(bootstrap, [b"b"], partition=0)
+    write(bootstrap, [b"d"], partition=3)
+    assert [(r.partition, r.value) for r in tail.read_to_end()] == [(3, b"d")]
+    tail.close()
+
+
 def test_following_waits_for_a_topic_and_then_goes_on(bootstrap: str) -> None:
     tail = Tail(bootstrap, {}, "log")
     records = tail.follow(idle=0.01)
