@@ -284,7 +284,8 @@ class Timer(Record, frozen=True, kw_only=True):
     """arm: the status that the change led to (for ``only_if_still`` and held "changed to X")."""
     scope: ClearScope = ClearScope.NONE
     reason: str = ""
-    """clear: the reason code that the cleared messages are logged with."""
+    """clear: the reason code that the cleared messages are logged with; facts: ``location_changed`` asks to
+    look again at all that is pending."""
     change: bytes = b""
     """The change's raw bytes (Confluent wire format, or JSON beginning with ``{``). Empty in an arm that
     follows another command of the same entity and version, which carried them."""

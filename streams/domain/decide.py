@@ -19,6 +19,7 @@ from schemas.records import (
     Location,
     Rule,
     RuleKind,
+    StatusKind,
     Trigger,
 )
 from streams.domain.addresses import normal_email, normal_phone
@@ -105,9 +106,15 @@ class End:
 Decision = Send | Hold | Wait | End
 
 
-def covers(rule: Rule, kind: EntityKind, facts: Facts) -> bool:
-    """Does the rule, as it is now, speak of this entity?"""
-    return rule.entity is kind and (rule.locations is None or facts.location_id in rule.locations)
+def covers(rule: Rule, pending: Pending, facts: Facts) -> bool:
+    """Does the rule, as it is now, speak of this entity, and is it still what armed the message? A reminder
+    may have been made a notification, and "changed to X" another status's."""
+    return (
+        rule.entity is pending.kind
+        and (rule.locations is None or facts.location_id in rule.locations)
+        and (rule.kind is RuleKind.REMINDER) is not bool(pending.event_id)
+        and (rule.trigger is not Trigger.STATUS_CHANGED_TO or rule.status_id == pending.status_id)
+    )
 
 
 def target_time(
@@ -129,7 +136,7 @@ def on_arming(pending: Pending, rule: Rule, catalog: Catalog, facts: Facts, now:
     """
     if not rule.enabled:
         return End(DeliveryState.CANCELLED, Reason.RULE_DISABLED)
-    if not covers(rule, pending.kind, facts):
+    if not covers(rule, pending, facts):
         return End(DeliveryState.CANCELLED, Reason.RULE_CHANGED)
     due = target_time(rule, catalog, pending.company, facts, pending.anchor, pending.occurred_at)
     if due is None:
@@ -161,8 +168,15 @@ def on_due(
     facts = entity.facts
     if not rule.enabled:
         return End(DeliveryState.CANCELLED, Reason.RULE_DISABLED)
-    if not covers(rule, pending.kind, facts):
+    if not covers(rule, pending, facts):
         return End(DeliveryState.CANCELLED, Reason.RULE_CHANGED)
+    if rule.kind is RuleKind.REMINDER:
+        # The entity agent has cleared it, unless its table of statuses lagged behind just then.
+        kind = catalog.status_kind(pending.company, pending.kind, facts.status_id)
+        if kind is not StatusKind.OPEN:
+            cancelled = kind is StatusKind.CANCELLED
+            reason = Reason.ENTITY_CANCELLED if cancelled else Reason.ENTITY_CLOSED
+            return End(DeliveryState.CANCELLED, reason)
     target = target_time(rule, catalog, pending.company, facts, pending.anchor, pending.occurred_at)
     if target is None:
         return End(DeliveryState.SUPPRESSED, Reason.OUT_OF_RANGE)
@@ -176,7 +190,13 @@ def on_due(
         return End(DeliveryState.SUPPRESSED, Reason.UNKNOWN_LOCATION)
 
     scheduled_at = int(pending.anchor) if rule.kind is RuleKind.REMINDER else None
-    expiry = expires_at(rule, max(target, pending.allowed), scheduled_at)
+    allowed = max(target, pending.allowed)
+    expiry = expires_at(rule, allowed, scheduled_at)
+    if now > expiry:
+        # Lateness counts from when it could have gone: nobody may have looked while the shop was closed.
+        opening = _hold(rule, company, catalog, facts, allowed)
+        if isinstance(opening, Hold):
+            expiry = expires_at(rule, opening.until, scheduled_at)
     if now >= expiry and scheduled_at is not None and now >= scheduled_at:
         return End(DeliveryState.EXPIRED, Reason.AFTER_SCHEDULED)
     if now > expiry:
@@ -194,9 +214,9 @@ def on_due(
         if now - since < consent_wait:
             until = min(since + consent_wait, now + 5_000)
             return Wait(until, Reason.NO_CUSTOMER_RECORD, target)
-    reason = refusal(rule.channel, pending.company, customer, catalog)
-    if reason is not None:
-        return End(DeliveryState.SUPPRESSED, reason)
+    refused = refusal(rule.channel, pending.company, customer, catalog)
+    if refused is not None:
+        return End(DeliveryState.SUPPRESSED, refused)
     assert customer is not None  # refusal() has said so
     return _compose(pending, entity, rule, company, location, customer, catalog, now, expiry, email_domain)
 

@@ -58,6 +58,9 @@ _DELETED = Occurrence(
     location_changed=False,
     snapshot=False,
 )
+LOCATION_CHANGED = "location_changed"
+"""In the reason of a "facts" command: all that is pending must be looked at again."""
+
 _CREATE, _READ, _DELETE = Operation.CREATE, Operation.READ, Operation.DELETE
 _OPEN = StatusKind.OPEN
 _NO_RULES: tuple[Rule, ...] = ()

@@ -133,9 +133,6 @@ def arm(timer: Timer, round_: DeliveryRound, entities: Entities, catalog: Catalo
     """Makes, moves or ends the slot's pending message. A repeat changes nothing."""
     entity_key = facts_key(timer)
     held = entities.held(entity_key)
-    if held is not None and timer.entity_version <= held.cleared:
-        round_.count("repeat")
-        return
     key = slot_key(
         SlotName(timer.company, timer.kind, timer.entity_id, timer.customer_id, timer.rule_id, timer.event_id)
     )
@@ -148,10 +145,14 @@ def arm(timer: Timer, round_: DeliveryRound, entities: Entities, catalog: Catalo
     slot.head.version, slot.head.rule_version = newest
     row = _new_row(timer)
     old = slot.row
+    if held is not None and timer.entity_version <= held.cleared:
+        _cleared_before(key, slot, row, round_)
+        return
     if old is not None and old.delivery_id == row.delivery_id:
         _again(timer, old, round_, key, slot, entities, catalog)
         return
     if old is not None and old.state in IN_FLIGHT:
+        _drop_successor(key, slot, round_, DeliveryState.SUPERSEDED, Reason.MOVED)
         slot.successor = None if slot.blocks(row.delivery_id) else row
         row.due = round_.now
         return
@@ -200,7 +201,7 @@ def _again(
     catalog: Catalog,
 ) -> None:
     """The same message is armed anew: by a newer version of the entity or of the rule."""
-    slot.successor = None
+    _drop_successor(key, slot, round_, DeliveryState.SUPERSEDED, Reason.MOVED)
     row.entity_version, row.rule_version = timer.entity_version, timer.rule_version
     row.status_id, row.cancel = timer.status_id, ""
     if row.state not in IN_FLIGHT:
@@ -219,19 +220,23 @@ def retime(key: bytes, slot: Slot, round_: DeliveryRound, entities: Entities, ca
         settle(key, slot, round_, entities, catalog, Reason.ARMED)
         return
     facts = entities.entity(prefix_of(key), name.kind).facts
-    decision = on_arming(pending_of(key, row), rule, catalog, facts, round_.now)
+    # The event's age was judged when it was armed: a long delay may outlive the limit.
+    decision = on_arming(pending_of(key, row), rule, catalog, facts, row.occurred_at)
     row.rule_version = max(row.rule_version, rule.version)
     if isinstance(decision, End):
         # An edit that leaves the moment where it was does not make late what was armed in time.
-        unmoved = target_time(rule, catalog, name.company, facts, row.anchor, row.occurred_at) == row.target
-        if not (unmoved and decision.reason in {Reason.TOO_LATE, Reason.TOO_OLD}):
+        late = decision.reason is Reason.TOO_LATE
+        moment = (
+            target_time(rule, catalog, name.company, facts, row.anchor, row.occurred_at) if late else None
+        )
+        if moment != row.target:
             round_.end(key, slot, decision.state, decision.reason)
     elif decision.until != row.target:
         row.target = row.allowed = row.due = decision.until
         row.held = False
         row.state = DeliveryState.SCHEDULED
         round_.note(key, slot, row, DeliveryState.SCHEDULED, Reason.MOVED)
-    elif row.held:
+    elif row.state == DeliveryState.HELD:
         row.due = row.allowed = round_.now  # the hours may have changed: hold it anew or let it go
 
 
@@ -251,11 +256,37 @@ def clear(timer: Timer, round_: DeliveryRound, entities: Entities, catalog: Cata
             continue
         slot = round_.table.change(slot_name)
         slot.head.version = max(slot.head.version, timer.entity_version)
-        slot.successor = None
+        _drop_successor(slot_name, slot, round_, DeliveryState.CANCELLED, timer.reason)
         if found.row.state in IN_FLIGHT:
             found.row.cancel = timer.reason
         else:
             round_.end(slot_name, slot, DeliveryState.CANCELLED, timer.reason)
+
+
+def _cleared_before(key: bytes, slot: Slot, row: Row, round_: DeliveryRound) -> None:
+    """Within one batch of changes an entity's clear overtakes what was armed for the customer that it had
+    before; the log says so all the same."""
+    if slot.row is None and not slot.blocks(row.delivery_id):
+        row.due = round_.now
+        slot.row = row
+        round_.end(key, slot, DeliveryState.CANCELLED, Reason.CUSTOMER_CHANGED)
+
+
+def _drop_successor(
+    key: bytes, slot: Slot, round_: DeliveryRound, state: DeliveryState, reason: Reason | str
+) -> None:
+    """What waited for the answer about the slot's message will not be needed."""
+    if slot.successor is not None:
+        round_.note(key, slot, slot.successor, state, reason)
+        slot.successor = None
+
+
+def look_again(timer: Timer, round_: DeliveryRound, entities: Entities, catalog: Catalog) -> None:
+    """The entity is at another location: its zone, its hours and its rules hold for all that is pending."""
+    for key, found in round_.table.pending_under(facts_key(timer)):
+        if found.row is not None and found.row.state not in IN_FLIGHT:
+            round_.table.change(key)
+            retime(key, found, round_, entities, catalog)
 
 
 def _in_scope(scope: ClearScope, key: bytes, catalog: Catalog) -> bool:

@@ -16,7 +16,8 @@ from streams.domain.decide import refusal
 from streams.domain.ids import customer_key
 from streams.domain.messages import Inquiry, Outcome
 from streams.domain.reasons import Reason
-from streams.stages.arming import Entities, ReadChange, arm, clear, facts_key, refresh
+from streams.domain.triggers import LOCATION_CHANGED
+from streams.stages.arming import Entities, ReadChange, arm, clear, facts_key, look_again, refresh
 from streams.stages.firing import Firing, Options, Withdrawn
 from streams.stages.ports import KeyValue, Write, prefix_end
 from streams.stages.ready import ReadyRows
@@ -84,6 +85,8 @@ class DeliveryStage:
                 arm(timer, round_, entities, self._catalog)
             elif timer.op is TimerOp.CLEAR:
                 clear(timer, round_, entities, self._catalog)
+            elif timer.reason == LOCATION_CHANGED:
+                look_again(timer, round_, entities, self._catalog)
         entities.flush(round_)
         return round_.finish(next_offset if next_offset > self.source else None)
 
@@ -167,6 +170,8 @@ class DeliveryStage:
             return Withdrawn(Reason.RULE_CHANGED, True)
         if row.cancel:
             return Withdrawn(row.cancel, True)
+        if slot is not None and slot.successor is not None:
+            return Withdrawn(Reason.MOVED, True)
         name = name_of(order.key)
         rule = self._catalog.rule(name.company, name.rule_id)
         if rule is None or not rule.enabled:

@@ -33,7 +33,7 @@ from schemas.records import (
 from streams.domain.catalog import Catalog
 from streams.domain.ids import delivery_id, entity_key, split_key
 from streams.domain.reasons import Reason
-from streams.domain.triggers import Occurrence, notifications, occurrence, reminders
+from streams.domain.triggers import LOCATION_CHANGED, Occurrence, notifications, occurrence, reminders
 from streams.stages.ports import KeyValue, Write, prefix_end
 
 FAMILIES = ("entities", "meta", "applied")
@@ -163,7 +163,8 @@ class EntityStage:
         if state is not None and change.version <= state.version:
             late = change.version < state.version
             round_.count(Reason.OUT_OF_ORDER if late else "duplicate")
-            if late and change.before is not None and change.after is not None:
+            told = change.before is not None or change.operation is Operation.CREATE
+            if late and told and change.after is not None:
                 occ = occurrence(change.operation, change.before, change.after)
                 self._explain(change, change.after, occ, Reason.OUT_OF_ORDER, round_, now)
             return None
@@ -225,8 +226,11 @@ class EntityStage:
                     raw = b"" if commands else record.raw
                     anchor = str(after.scheduled_at)
                     commands.append(self._arm(change, rule, after, anchor, moment, raw))
-            if armed and not commands:
-                commands.append(self._facts(change, after.customer_id, record.raw))
+            located = any(was.location_id != after.location_id for was in (stored, before) if was is not None)
+            if armed and (located or not commands):
+                raw = b"" if commands else record.raw
+                why = LOCATION_CHANGED if located else ""
+                commands.append(self._facts(change, after.customer_id, why, raw))
             armed = armed or bool(commands)
             round_.timers += commands
         kind = self._catalog.status_kind(change.company, self.kind, after.status_id)
@@ -322,7 +326,7 @@ class EntityStage:
             change=raw,
         )
 
-    def _facts(self, change: Change, owner: str, raw: bytes) -> Timer:
+    def _facts(self, change: Change, owner: str, reason: str, raw: bytes) -> Timer:
         return Timer(
             op=TimerOp.FACTS,
             company=change.company,
@@ -330,6 +334,7 @@ class EntityStage:
             entity_id=change.entity_id,
             customer_id=owner,
             entity_version=change.version,
+            reason=reason,
             change=raw,
         )
 
@@ -420,6 +425,8 @@ class EntityStage:
             state = _decode_state(raw)
             if state.deleted or not state.customer_id or not state.raw:
                 continue
+            if state.scheduled_at is not None and state.scheduled_at <= rule.changed_at:
+                continue  # over before the rule was written: nobody asks why there was no reminder
             facts = state.facts()
             if rule not in reminders(self._catalog, rule.company, self.kind, facts):
                 continue

@@ -144,7 +144,9 @@ class Firing:
             row.due = wait.until
             round_.note(key, slot, row, DeliveryState.SCHEDULED, Reason.MOVED)
         row.due = wait.until
-        if row.waiting_since < 0:
+        if wait.until == wait.target:
+            row.waiting_since = -1  # it waits for its moment, not for a rule or a customer
+        elif row.waiting_since < 0:
             row.waiting_since = round_.now
 
     def _intent(self, channel: Channel, message: Message, now: int) -> Intent:
@@ -188,6 +190,8 @@ class Firing:
         extra = dict(self._extra(order))
         if isinstance(outcome, Withdrawn):
             state = DeliveryState.CANCELLED if outcome.cancelled else DeliveryState.SUPPRESSED
+            if outcome.reason == Reason.MOVED:
+                state = DeliveryState.SUPERSEDED
             round_.end(order.key, slot, state, outcome.reason, extra)
             return
         extra["provider"] = outcome.provider
@@ -238,6 +242,9 @@ class Firing:
     ) -> None:
         if row.cancel:
             round_.end(order.key, slot, DeliveryState.CANCELLED, row.cancel, extra)
+            return
+        if slot.successor is not None:
+            round_.end(order.key, slot, DeliveryState.SUPERSEDED, Reason.MOVED, extra)
             return
         row.due = round_.now + max(outcome.after, backoff(row.delivery_id, row.attempt))
         if row.due >= order.expires_at:
@@ -311,7 +318,7 @@ class Firing:
         if answer is not None and not email and row.asks < len(ASK_AFTER):
             row.due = round_.now + ASK_AFTER[row.asks]
             return
-        if email and not row.resent and not row.cancel:
+        if email and not row.resent and not row.cancel and slot.successor is None:
             row.resent = True
             row.state = DeliveryState.RETRYING
             row.due = round_.now

@@ -137,7 +137,7 @@ class DeliveryRound:
         self.note(key, slot, row, state, reason, extra)
         anchor = int(row.anchor) if row.anchor.isdecimal() and not name_of(key).event_id else 0
         until = max(self.now, anchor) + MEMORY
-        if state in REMEMBERED:
+        if state in REMEMBERED or row.resent:  # sent again: the first copy may be out
             slot.head.sent = [item for item in slot.head.sent if item[1] > self.now]
             slot.head.sent.append((row.delivery_id, until))
         slot.row, slot.successor = slot.successor, None

@@ -15,7 +15,7 @@ from schemas.records import DeliveryState
 from streams.domain.catalog import Catalog
 from streams.domain.reasons import Reason
 from streams.stages.arming import Entities, retime
-from streams.stages.ports import KeyValue, Write, prefix_end
+from streams.stages.ports import KeyValue, prefix_end
 from streams.stages.round import DeliveryRound
 from streams.stages.slots import IN_FLIGHT, name_of
 
@@ -42,6 +42,9 @@ class Sweeper:
         self._catalog = catalog
         self._todo: deque[tuple[str, str]] = deque()
         self._cursor = b""
+        self._under: bytes | None = None
+        """What the sweep under way applies; when it changes meanwhile, the rows behind the cursor must be
+        looked at again."""
 
     def __len__(self) -> int:
         return len(self._todo)
@@ -73,6 +76,9 @@ class Sweeper:
         name = self._todo[0]
         company, rule_id = name
         prefix = f"{company}\0".encode()
+        wanted = self._wanted(name)
+        if wanted != self._under:
+            self._cursor, self._under = b"", wanted
         rows = self._store.scan("slots", self._cursor or prefix, prefix_end(prefix), ROWS)
         keys = [key for key, _ in rows if rule_id == ALL or name_of(key).rule_id == rule_id]
         round_.table.load(keys)
@@ -82,8 +88,9 @@ class Sweeper:
             self._cursor = rows[-1][0] + b"\0"
             return True
         self._cursor = b""
+        self._under = None
         self._todo.popleft()
-        round_.writes.append(self._mark(name))
+        round_.writes.append(("applied", "\0".join(name).encode(), wanted))
         return True
 
     def _look(self, key: bytes, round_: DeliveryRound, entities: Entities) -> None:
@@ -109,6 +116,3 @@ class Sweeper:
 
     def _applied(self, name: tuple[str, str]) -> bytes | None:
         return self._store.get("applied", "\0".join(name).encode())
-
-    def _mark(self, name: tuple[str, str]) -> Write:
-        return ("applied", "\0".join(name).encode(), self._wanted(name))

@@ -227,12 +227,21 @@ def test_a_rule_that_no_longer_covers_the_location_cancels(locations: tuple[str,
 
 
 def test_covers_kind_and_location() -> None:
-    here = notification(Trigger.STATUS_CHANGED, locations=("north", "south"))
-    assert covers(here, EntityKind.ORDER, facts())
-    assert not covers(here, EntityKind.LEAD, facts())
-    assert not covers(here, EntityKind.ORDER, facts(location="east"))
-    assert not covers(here, EntityKind.ORDER, facts(location=""))
-    assert covers(NOTIFY, EntityKind.ORDER, facts(location=""))
+    here = notification(Trigger.CREATED, locations=("north", "south"))
+    assert covers(here, pending(), facts())
+    assert not covers(here, pending(kind=EntityKind.LEAD), facts())
+    assert not covers(here, pending(), facts(location="east"))
+    assert not covers(here, pending(), facts(location=""))
+    assert covers(NOTIFY, pending(), facts(location=""))
+
+
+def test_covers_only_what_the_rule_would_have_armed() -> None:
+    assert covers(REMIND, pending(REMIND), facts())
+    assert not covers(REMIND, pending(REMIND, event_id="e1", anchor="e1"), facts())
+    assert not covers(NOTIFY, pending(event_id="", anchor=str(NOON)), facts())
+    ready = notification(Trigger.STATUS_CHANGED_TO, status_id="ready")
+    assert covers(ready, pending(ready, status_id="ready"), facts())
+    assert not covers(ready, pending(ready, status_id="new"), facts())
 
 
 # --- the moment ----------------------------------------------------------------------------------------
@@ -328,9 +337,9 @@ def test_only_if_still_compares_the_status_with_that_of_the_change() -> None:
 
 def test_a_held_changed_to_message_is_stale_once_the_entity_has_left_the_status() -> None:
     rule = notification(Trigger.STATUS_CHANGED_TO, status_id="ready")
-    assert due(rule, held=True) == ended(DeliveryState.STALE, Reason.STATUS_CHANGED)
-    assert isinstance(due(rule, held=False), Send)
-    assert isinstance(due(rule, held=True, known=facts("ready")), Send)
+    assert due(rule, held=True, status_id="ready") == ended(DeliveryState.STALE, Reason.STATUS_CHANGED)
+    assert isinstance(due(rule, held=False, status_id="ready"), Send)
+    assert isinstance(due(rule, held=True, status_id="ready", known=facts("ready")), Send)
     assert isinstance(due(NOTIFY, held=True, known=facts("ready")), Send)
 
 
@@ -516,3 +525,20 @@ def test_what_cannot_be_composed_again_is_none() -> None:
 def test_an_entity_without_location_is_told_of_too() -> None:
     sent = due(NOTIFY, known=facts(location=""))
     assert isinstance(sent, Send)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [("appointment-done", Reason.ENTITY_CLOSED), ("appointment-gone", Reason.ENTITY_CANCELLED)],
+)
+def test_a_reminder_of_what_is_no_longer_open_is_cancelled(status: str, reason: Reason) -> None:
+    known = facts(status, NOON + DAY)
+    assert due(REMIND, known=known) == ended(DeliveryState.CANCELLED, reason)
+
+
+def test_lateness_counts_from_the_opening_that_nobody_saw() -> None:
+    rule = notification(Trigger.STATUS_CHANGED, working_hours_only=True, max_lateness=HOUR)
+    asleep: dict[str, Any] = {"occurred": NIGHT, "target": NIGHT, "allowed": NIGHT}
+    assert isinstance(due(rule, now=OPENING + HOUR, **asleep), Send)
+    late = ended(DeliveryState.EXPIRED, Reason.LATENESS)
+    assert due(rule, now=OPENING + HOUR + 1, **asleep) == late
