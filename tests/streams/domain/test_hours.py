@@ -331,6 +331,11 @@ def test_bad_hours(hours: Hours, problem: str) -> None:
     assert [str(found) for found in check_hours(hours, "hours")] == [problem]
 
 
+def test_a_long_text_is_cut_in_the_problem() -> None:
+    (problem,) = check_hours(daily("", closed=("9" * 500,)), "h")
+    assert problem.message.startswith(f"'{'9' * 60}' is not")
+
+
 def test_every_problem_is_reported() -> None:
     hours = week("9:00-25:00", "9:00-10:00 9:00-10:00", "", "", "", "", "", closed=("x",))
     assert [problem.field for problem in check_hours(hours, "h")] == [
