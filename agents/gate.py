@@ -33,6 +33,7 @@ class Gate:
         disagreement: Callable[[], int],
         session_timeout: float,
         longest_hold: float,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._unread = unread
         self._membership_age = membership_age
@@ -41,11 +42,12 @@ class Gate:
         self._lease = session_timeout * LEASE
         self._longest_hold = longest_hold
         self._deadline = math.inf
+        self._monotonic = monotonic
 
     def assigned(self) -> None:
         """Partitions were assigned: holds until what lies unread has been read, or ``longest_hold`` is over
         (a stuck input must not silence everybody for ever)."""
-        self._deadline = time.monotonic() + self._longest_hold
+        self._deadline = self._monotonic() + self._longest_hold
 
     @property
     def owned(self) -> bool:
@@ -67,7 +69,7 @@ class Gate:
             reasons.append("the reference tables have not been confirmed for too long")
         if self._disagreement() > CLOCK_TOLERANCE:
             reasons.append("the clock was stepped: restart this worker once the machine's clock is right")
-        if self._deadline and (time.monotonic() >= self._deadline or not self._unread()):
+        if self._deadline and (self._monotonic() >= self._deadline or not self._unread()):
             self._deadline = 0.0
         if self._deadline:
             reasons.append("records that lay unread at the assignment are being read")

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -18,7 +19,7 @@ from schemas.registry import Registry
 from streams.clock import Clock
 from streams.domain.catalog import Catalog
 from streams.kafka.batches import Record, RecordBatch
-from streams.kafka.changelog import PositionAheadOfLog, PositionGone, read_changelog
+from streams.kafka.changelog import LogRecord, PositionAheadOfLog, PositionGone
 from streams.kafka.topics import MAX_VALUE
 from streams.metrics import Metrics
 from streams.stages.ports import KeyValue, Write
@@ -36,13 +37,47 @@ _decode_int = msgspec.msgpack.Decoder(int).decode
 Restorer = Callable[[KeyValue, Sequence[tuple[bytes, bytes | None]]], list[Write]]
 
 
+class Disk(Protocol):
+    """Where the stores of a worker's partitions lie."""
+
+    def open(self, name: str, families: Sequence[str]) -> KeyValue:
+        """Opens the store, or makes it. StoreDamaged: ``destroy`` it first."""
+
+    def destroy(self, name: str) -> None: ...
+
+
+class RocksDisk:
+    """One RocksDB directory for each store, under ``data``."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+
+    def open(self, name: str, families: Sequence[str]) -> KeyValue:
+        return RocksStore(self._data / name, families)
+
+    def destroy(self, name: str) -> None:
+        destroy(self._data / name)
+
+
+class ReadLog(Protocol):
+    """``streams.kafka.changelog.read_changelog`` without its first two parameters."""
+
+    async def __call__(
+        self,
+        topic: str,
+        partition: int,
+        start: int | None,
+        on_records: Callable[[list[LogRecord]], None],
+        /,
+    ) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Shared:
     """What all partitions of one worker share."""
 
-    bootstrap: str
-    security: Mapping[str, str]
-    data: Path
+    disk: Disk
+    read_log: ReadLog
     outputs: Outputs
     codec: Codec
     registry: Registry
@@ -64,7 +99,7 @@ class PartitionStore:
         self.partition = partition
         self._families = families
         self._restorer = restorer
-        self._path = shared.data / f"{changelog}-{partition}"
+        self._name = f"{changelog}-{partition}"
         self.store: KeyValue = self._open()
 
     async def restore(self) -> None:
@@ -73,7 +108,7 @@ class PartitionStore:
         try:
             await self._read(self.position)
         except (PositionAheadOfLog, PositionGone) as error:
-            log.warning("store %s is rebuilt from the beginning: %s", self._path.name, error)
+            log.warning("store %s is rebuilt from the beginning: %s", self._name, error)
             self._rebuild()
             await self._read(None)
 
@@ -103,25 +138,23 @@ class PartitionStore:
             self.store.write([*writes, ("meta", POSITION, _encode(records[-1][0] + 1))])
 
         topic = self._shared.outputs.topic(self.changelog)
-        await read_changelog(
-            self._shared.bootstrap, self._shared.security, topic, self.partition, start, apply
-        )
+        await self._shared.read_log(topic, self.partition, start, apply)
         if seen:
             took = loop.time() - began
             log.info("restored %s[%d]: %d records in %.1f s", topic, self.partition, seen, took)
 
     def _open(self) -> KeyValue:
         try:
-            return RocksStore(self._path, self._families)
+            return self._shared.disk.open(self._name, self._families)
         except StoreDamaged as error:
-            log.warning("store %s is rebuilt from the beginning: %s", self._path.name, error)
-            destroy(self._path)
-            return RocksStore(self._path, self._families)
+            log.warning("store %s is rebuilt from the beginning: %s", self._name, error)
+            self._shared.disk.destroy(self._name)
+            return self._shared.disk.open(self._name, self._families)
 
     def _rebuild(self) -> None:
         self.store.close()
-        destroy(self._path)
-        self.store = RocksStore(self._path, self._families)
+        self._shared.disk.destroy(self._name)
+        self.store = self._shared.disk.open(self._name, self._families)
 
 
 def too_large(record: Record) -> DecodeError | None:

@@ -20,7 +20,6 @@ from senders.sender import Sender
 from streams.domain.messages import Inquiry, Outcome, Unknown
 from streams.domain.reasons import Reason
 from streams.kafka.batches import Record, RecordBatch
-from streams.kafka.changelog import read_changelog
 from streams.stages.delivery import DeliveryStage, consent_writes
 from streams.stages.firing import Options, Withdrawn
 from streams.stages.round import DeliveryRound, InquiryOrder, SendOrder
@@ -351,8 +350,7 @@ class SenderPartition:
         await self._shared.registry.preload([self._shared.outputs.topic("consents")])
         topic = self._shared.outputs.topic("consents")
         start = self._stage.consents_source or None
-        bootstrap, security = self._shared.bootstrap, self._shared.security
-        await read_changelog(bootstrap, security, topic, self._partition, start, apply)
+        await self._shared.read_log(topic, self._partition, start, apply)
 
     async def _decode(
         self, kind: type[RecordT], batch: RecordBatch, record: Record, dead: list[DeadLetter]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaException
@@ -15,7 +16,7 @@ from agents.connections import registry_config
 from agents.gate import Gate
 from agents.host import Host, Place
 from agents.outputs import Outputs
-from agents.partition import Shared
+from agents.partition import RocksDisk, Shared
 from agents.patience import PatientRegistry
 from agents.reference import ReferenceTables
 from agents.web import Status, WebServer
@@ -28,6 +29,7 @@ from senders.settings import SenderSettings, SmtpSettings, Tls, TwilioSettings
 from streams.clock import clock_of
 from streams.domain.catalog import Catalog
 from streams.kafka.app import BatchApp, batch_app, run_worker
+from streams.kafka.changelog import read_changelog
 from streams.kafka.offsets import Offsets
 from streams.kafka.producer import BatchProducer
 from streams.kafka.security import librdkafka_config, ssl_context
@@ -66,9 +68,8 @@ class Worker:
             "appointments": settings.appointment_format,
         }
         shared = Shared(
-            bootstrap=settings.broker,
-            security=self._security,
-            data=settings.data,
+            disk=RocksDisk(settings.data),
+            read_log=partial(read_changelog, settings.broker, self._security),
             outputs=Outputs(self._producer, codec, self._prefix),
             codec=codec,
             registry=self._registry,
