@@ -6,6 +6,7 @@ Every failure is a ``click.ClickException`` with a sentence that says what to do
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,6 +27,10 @@ from streams.kafka.producer import BatchProducer, ProduceError
 from streams.kafka.security import librdkafka_config
 from streams.kafka.tail import Tail, TailError, TailRecord
 from streams.settings import Settings
+
+# What librdkafka says while it retries ("coordinator load in progress") is no news to a person who waits
+# for one command; what it gives up on comes as a ProduceError.
+logging.getLogger("streams.kafka.producer").setLevel(logging.ERROR)
 
 R = TypeVar("R", bound=Record)
 

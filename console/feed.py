@@ -13,6 +13,7 @@ from console.connection import Connection, connected
 from console.options import given_settings, json_option, set_option
 from console.output import local_time, one_line, print_json, print_table, progress
 from schemas.records import Delivery, DeliveryState, EntityKind
+from streams.clock import clock_of
 from streams.domain.catalog import Catalog
 from streams.domain.ids import log_key
 from streams.domain.reasons import Reason
@@ -37,6 +38,9 @@ STATES: dict[DeliveryState, tuple[Part, str]] = {
     DeliveryState.EXPIRED: ("not sent", "too late"),
 }
 """Where each state stands in the feed, and the word that staff read."""
+
+_OVERDUE = 60_000
+"""A message that should have gone this long ago (milliseconds) waits for a worker or a provider."""
 
 _STYLES = {"to come": "yellow", "sent": "green", "not sent": "red"}
 
@@ -71,7 +75,8 @@ def feed(entity: str, company: str | None, as_json: bool, overrides: tuple[str, 
     the company). Reads the delivery log; nothing is changed.
     """
     kind, id_ = _parsed(entity)
-    with connected(given_settings(overrides)) as connection:
+    settings = given_settings(overrides)
+    with connected(settings) as connection:
         catalog = connection.catalog(("companies", "locations", "rules"))
         company = company or _only_company(catalog)
         progress(f"reading the delivery log of {entity} ...")
@@ -86,7 +91,7 @@ def feed(entity: str, company: str | None, as_json: bool, overrides: tuple[str, 
             raise click.ClickException(f"there is no company {company!r}; there are: {known or 'none'}")
         click.echo(f"nothing in the delivery log of {company} about {entity}")
         return
-    _print(entries, catalog)
+    _print(entries, catalog, clock_of(settings.clock).now())
 
 
 def newest(deliveries: Iterable[Delivery]) -> list[Entry]:
@@ -149,7 +154,7 @@ def _as_json(entry: Entry, catalog: Catalog) -> object:
     return msgspec.to_builtins(delivery) | told
 
 
-def _print(entries: list[Entry], catalog: Catalog) -> None:
+def _print(entries: list[Entry], catalog: Catalog, now: int) -> None:
     rows: list[tuple[str, ...]] = []
     styles: list[str] = []
     zones: dict[str, None] = {}
@@ -158,6 +163,8 @@ def _print(entries: list[Entry], catalog: Catalog) -> None:
         part, word = STATES[delivery.state]
         zone = catalog.zone(delivery.company, entry.location_id)
         zones[zone] = None
+        if part == "to come" and entry.moment < now - _OVERDUE:
+            word += ", overdue"
         rule = catalog.rule(delivery.company, delivery.rule_id)
         why = reason_text(delivery.reason) if delivery.reason else ""
         rows.append(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -22,6 +23,7 @@ from schemas.records import (
     Trigger,
 )
 from schemas.registry import EmbeddedRegistry
+from streams.clock import FileClock
 from streams.domain.ids import log_key, reference_key
 from streams.domain.reasons import Reason
 from streams.kafka.producer import BatchProducer
@@ -85,7 +87,9 @@ def publish_shop(settings: Settings) -> None:
 
 
 @pytest.mark.embedded
-def test_the_feed_says_what_was_will_be_and_was_not_sent(own_topics: Settings, carillon: Carillon) -> None:
+def test_the_feed_says_what_was_will_be_and_was_not_sent(
+    own_topics: Settings, carillon: Carillon, tmp_path: Path
+) -> None:
     publish_shop(own_topics)
     key = log_key("acme", "order", "123")
     produce(own_topics, "delivery-log", [(key, CODEC.encode(record)) for record in LOG])
@@ -95,7 +99,9 @@ def test_the_feed_says_what_was_will_be_and_was_not_sent(own_topics: Settings, c
     ]
     produce(own_topics, "delivery-log", others)
 
-    shown = carillon("feed", "order/123")  # the only company there is
+    clock = FileClock(tmp_path / "clock", start=NIGHT + 2 * HOUR)
+    setting = f"clock=file:{tmp_path / 'clock'}"
+    shown = carillon("feed", "order/123", "--set", setting)  # the only company there is
     assert shown.exit_code == 0, shown.output
     lines = [" ".join(line.split()) for line in shown.stdout.splitlines()]
     # Times are Lisbon's, where the log last saw the order: an hour before Warsaw's.
@@ -118,6 +124,9 @@ def test_the_feed_says_what_was_will_be_and_was_not_sent(own_topics: Settings, c
         "Europe/Lisbon",
     )
     assert entries[0]["reason_text"] == Reason.NO_CONSENT.text
+
+    clock.set(MORNING + HOUR)
+    assert "held, overdue" in carillon("feed", "order/123", "--set", setting).stdout
 
     nothing = carillon("feed", "lead/123")
     assert nothing.exit_code == 0
