@@ -84,6 +84,9 @@ class MockCluster:
         # one rebalance.
         lib.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, rebalance_delay_ms)
         for topic, partitions in topics.items():
+            # The cluster's thread answers a call before it has emptied the pipe that wakes it: a call that
+            # follows at once may have its wake-up thrown away and take the whole second of the next poll.
+            time.sleep(0.002)
             code = lib.rd_kafka_mock_topic_create(self._cluster, topic.encode(), partitions, 1)
             if code:
                 raise ValueError(f"topic {topic} with {partitions} partitions: librdkafka error {code}")
