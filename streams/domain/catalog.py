@@ -155,7 +155,7 @@ class Catalog:
         return None if mailboxes is None else mailboxes.get(id)
 
     def is_suppressed(self, company: str, channel: Channel, address: str) -> bool:
-        """``address`` is normalised, as in the record."""
+        """``address`` is normalised; in what case it is written does not matter."""
         suppressions = self._suppressions.get(company)
         return suppressions is not None and suppression_id(channel, address) in suppressions
 
@@ -215,8 +215,9 @@ class Catalog:
 
 
 def suppression_id(channel: Channel, address: str) -> str:
-    """The rest of a suppression's key after the company."""
-    return f"{channel}/{address}"
+    """The rest of a suppression's key after the company. In lower case: whoever opted out as ann@ did not mean
+    to be written to as Ann@."""
+    return f"{channel}/{address.lower()}"
 
 
 def _put(held: dict[str, _Record], id: str, record: _Record) -> bool:

@@ -259,7 +259,7 @@ class Firing:
         return Suppression(
             company=message.company,
             channel=order.channel,
-            address=to,
+            address=to.lower(),
             reason=str(reason),
             since=now,
             version=now,
