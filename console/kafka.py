@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from console.output import progress
 from deploy.local_kafka import LocalKafkaError
-from deploy.local_kafka.standing import Standing, default_folder, down, status, up
+from deploy.local_kafka.standing import (
+    Standing,
+    default_folder,
+    described,
+    down,
+    kill,
+    start,
+    status,
+    stop,
+    up,
+)
 
 EXAMPLES = """\b
 Examples:
   carillon kafka up                   needs Java 17 and, the first time, Maven (some 120 MB of jars)
   export CARILLON_BROKER=...          as "up" says
+  carillon kafka up --nodes 3         a cluster, of which a node may fail
   carillon kafka down
 
 \b
@@ -26,6 +39,15 @@ _folder = click.option(
     default=default_folder,
     help="Where data, logs and process ids lie.",
 )
+
+_number = click.argument("number", type=click.IntRange(1, 3))
+
+NODE_EXAMPLES = """\b
+Examples:
+  carillon kafka up --nodes 3
+  carillon kafka kill 2               the others take over
+  carillon kafka start 2              it catches up
+"""
 
 
 @click.group(epilog=EXAMPLES)
@@ -43,34 +65,67 @@ def kafka() -> None:
 def up_command(folder: Path, nodes: str) -> None:
     """Start it with empty topics, unless it is running; it stays until "down"."""
     progress("starting Apache Kafka (the first time its jars are fetched, which takes a minute) ...")
-    try:
+    with _errors():
         _describe(up(folder.resolve(), nodes=int(nodes)))
-    except LocalKafkaError as error:
-        raise click.ClickException(str(error)) from None
 
 
 @kafka.command("down", epilog=EXAMPLES)
 @_folder
 def down_command(folder: Path) -> None:
     """Stop it; what it held is gone."""
-    try:
+    with _errors():
         click.echo("stopped" if down(folder.resolve()) else "nothing is running")
-    except LocalKafkaError as error:
-        raise click.ClickException(str(error)) from None
 
 
 @kafka.command("status", epilog=EXAMPLES)
 @_folder
 def status_command(folder: Path) -> None:
-    """Say where it runs; exit code 1 if it does not."""
+    """Say where it runs, node by node; exit code 1 if none does."""
     standing = status(folder.resolve())
     if standing is None:
         raise click.ClickException('nothing is running; "carillon kafka up" starts it')
     _describe(standing)
 
 
+@kafka.command("stop", epilog=NODE_EXAMPLES)
+@_number
+@_folder
+def stop_command(number: int, folder: Path) -> None:
+    """Stop a node in good order; what it holds stays."""
+    with _errors():
+        stop(folder.resolve(), number)
+    click.echo(f"node {number} is stopped")
+
+
+@kafka.command("kill", epilog=NODE_EXAMPLES)
+@_number
+@_folder
+def kill_command(number: int, folder: Path) -> None:
+    """Kill a node (SIGKILL), as a crash would; what it holds stays."""
+    with _errors():
+        kill(folder.resolve(), number)
+    click.echo(f"node {number} is killed")
+
+
+@kafka.command("start", epilog=NODE_EXAMPLES)
+@_number
+@_folder
+def start_command(number: int, folder: Path) -> None:
+    """Start a stopped or killed node again, on its port and data."""
+    with _errors():
+        _describe(start(folder.resolve(), number))
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except LocalKafkaError as error:
+        raise click.ClickException(str(error)) from None
+
+
 def _describe(standing: Standing) -> None:
-    click.echo(f"Kafka runs at {standing.bootstrap}")
-    click.echo(f"  files      {standing.folder}")
-    click.echo(f"  processes  {', '.join(map(str, standing.pids))}")
+    click.echo(described(standing))
     click.echo(f"To use it: export CARILLON_BROKER={standing.bootstrap}")
+    if len(standing.nodes) > 1:
+        click.echo(f"           export CARILLON_REPLICATION={len(standing.nodes)}")

@@ -2,5 +2,6 @@
 
 from deploy.local_kafka.cluster import LocalKafka
 from deploy.local_kafka.jars import LocalKafkaError
+from deploy.local_kafka.listeners import Listener
 
-__all__ = ["LocalKafka", "LocalKafkaError"]
+__all__ = ["Listener", "LocalKafka", "LocalKafkaError"]

@@ -7,11 +7,12 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.local_kafka.jars import LocalKafkaError, jars, java
+from deploy.local_kafka.listeners import CONTROLLER, PLAIN
 
 _READY = "Kafka Server started"  # kafka.server.KafkaRaftServer, INFO
 _TAIL = 25  # lines of the log that an error shows
@@ -29,45 +30,59 @@ _LOG4J = """<Configuration status="warn">
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """The two loopback ports of a node."""
+    """The loopback ports of a node, by listener."""
 
     number: int
-    broker_port: int
-    controller_port: int
+    ports: Mapping[str, int]
 
     @property
     def bootstrap(self) -> str:
-        return f"127.0.0.1:{self.broker_port}"
+        """Of the listener without TLS."""
+        return self.of(PLAIN)
+
+    def of(self, listener: str) -> str:
+        return f"127.0.0.1:{self.ports[listener]}"
 
 
-def free_addresses(count: int) -> list[Address]:
-    """Addresses for ``count`` nodes; the ports were free a moment ago."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2 * count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return [Address(number + 1, *ports[2 * number : 2 * number + 2]) for number in range(count)]
+def free_addresses(count: int, listeners: Sequence[str] = ()) -> list[Address]:
+    """Addresses for ``count`` nodes, with ``listeners`` beside the plain one; the ports were free a moment
+    ago."""
+    names = (PLAIN, CONTROLLER, *listeners)
+    sockets = [[socket.create_server(("127.0.0.1", 0)) for _ in names] for _ in range(count)]
+    addresses = [
+        Address(number, {name: one.getsockname()[1] for name, one in zip(names, row, strict=True)})
+        for number, row in enumerate(sockets, 1)
+    ]
+    for row in sockets:
+        for one in row:
+            one.close()
+    return addresses
 
 
 class Node:
-    """Its files are in ``folder``: ``server.properties``, ``data/``, ``kafka.log``. Restarting keeps them."""
+    """Its files are in ``folder``: ``server.properties``, ``data/``, ``kafka.log``. Restarting keeps them.
+
+    ``properties`` are all of the broker's, see ``cluster.node_properties``. ``format_arguments`` go to
+    ``kafka-storage format``, which the first start runs.
+    """
 
     def __init__(
         self,
         folder: Path,
         address: Address,
-        cluster: list[Address],
         cluster_id: str,
         *,
         properties: Mapping[str, str],
         heap_mb: int,
+        format_arguments: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.address = address
         self.log_file = folder / "kafka.log"
         self._cluster_id = cluster_id
-        self._properties = {**_properties(folder, address, cluster), **properties}
+        self._properties = dict(properties)
         self._heap_mb = heap_mb
+        self._format_arguments = tuple(format_arguments)
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0  # byte of the log at which this start began
 
@@ -82,6 +97,7 @@ class Node:
         """Starts the process and returns at once; formats the storage on the first start."""
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "server.properties"
+        config.touch(mode=0o600)  # passwords of local users may be in it
         config.write_text("".join(f"{name}={value}\n" for name, value in self._properties.items()))
         (self.folder / "log4j2.xml").write_text(_LOG4J)
         if not (self.folder / "data" / "meta.properties").exists():
@@ -144,13 +160,14 @@ class Node:
 
     def _answers(self) -> bool:
         try:
-            socket.create_connection(("127.0.0.1", self.address.broker_port), timeout=1).close()
+            socket.create_connection(("127.0.0.1", self.address.ports[PLAIN]), timeout=1).close()
         except OSError:
             return False
         return True
 
     def _format(self, config: Path) -> None:
         arguments = ["format", "--cluster-id", self._cluster_id, "--config", str(config)]
+        arguments += self._format_arguments
         done = subprocess.run(  # noqa: S603 - our own Java and arguments
             self._command("kafka.tools.StorageTool", *arguments), capture_output=True, text=True, check=False
         )
@@ -169,29 +186,3 @@ class Node:
             main,
             *arguments,
         ]
-
-
-def _properties(folder: Path, address: Address, cluster: list[Address]) -> dict[str, str]:
-    copies = str(min(3, len(cluster)))
-    return {
-        "process.roles": "broker,controller",
-        "node.id": str(address.number),
-        "controller.quorum.voters": ",".join(
-            f"{one.number}@127.0.0.1:{one.controller_port}" for one in cluster
-        ),
-        "controller.listener.names": "CONTROLLER",
-        "listeners": f"PLAINTEXT://{address.bootstrap},CONTROLLER://127.0.0.1:{address.controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{address.bootstrap}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "log.dirs": str(folder / "data"),
-        "auto.create.topics.enable": "false",
-        "offsets.topic.replication.factor": copies,
-        "offsets.topic.num.partitions": "4",  # default 50: files and start-up time for nothing
-        "transaction.state.log.replication.factor": copies,
-        "transaction.state.log.num.partitions": "4",
-        "transaction.state.log.min.isr": "1",
-        "share.coordinator.state.topic.replication.factor": copies,
-        "share.coordinator.state.topic.min.isr": "1",
-        "group.initial.rebalance.delay.ms": "0",  # default 3 s: a wait for members that tests don't have
-        "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),  # default 128 MB of a 512 MB heap
-    }
