@@ -16,7 +16,7 @@ from schemas.codec import Codec
 from schemas.errors import DecodeError
 from schemas.records import DeadLetter
 from schemas.registry import Registry
-from streams.clock import Clock
+from streams.clock import WorkerClock
 from streams.domain.catalog import Catalog
 from streams.kafka.batches import Record, RecordBatch
 from streams.kafka.changelog import LogRecord, PositionAheadOfLog, PositionGone
@@ -82,7 +82,7 @@ class Shared:
     codec: Codec
     registry: Registry
     catalog: Catalog
-    clock: Clock
+    clock: WorkerClock
     metrics: Metrics
     formats: Mapping[str, str]
     """By entity topic: ``avro``, ``json``, or ``auto``."""

@@ -19,6 +19,10 @@ class Clock(Protocol):
 
     def now(self) -> int: ...
 
+
+class WorkerClock(Clock, Protocol):
+    """What a worker needs besides."""
+
     def seconds_until(self, moment: int) -> float:
         """How long to sleep, at most, before ``moment`` can have come; 0 when it has."""
 
@@ -68,6 +72,6 @@ class FileClock:
         self._map[:] = _MILLIS.pack(millis)
 
 
-def clock_of(setting: str) -> Clock:
+def clock_of(setting: str) -> WorkerClock:
     """The clock that the setting ``clock`` names: ``system`` or ``file:PATH``."""
     return FileClock(Path(setting.removeprefix("file:"))) if setting.startswith("file:") else SystemClock()

@@ -8,7 +8,8 @@ import pytest
 from confluent_kafka import Producer
 
 from streams.kafka.security import librdkafka_config, ssl_context
-from streams.settings import Secret, Settings
+from streams.secret import Secret
+from streams.settings import Settings
 
 
 def test_plaintext_needs_nothing() -> None:
