@@ -215,8 +215,8 @@ class Catalog:
 
 
 def suppression_id(channel: Channel, address: str) -> str:
-    """The rest of a suppression's key after the company. In lower case: whoever opted out as ann@ did not mean
-    to be written to as Ann@."""
+    """The rest of a suppression's key after the company. In lower case: whoever opted out as ann@ is not to
+    be written to as Ann@ either."""
     return f"{channel}/{address.lower()}"
 
 

@@ -209,11 +209,11 @@ class Topology:
         """The group's offsets are lost: every stage is given everything from the beginning, as one batch."""
         for kind, stage in self.entities.items():
             topic = self.records[kind]
-            self._entity_round(stage, stage.step(topic, len(topic), self.now))
+            self.carry_out(stage, stage.step(topic, len(topic), self.now))
         for number, sender in enumerate(self.senders):
             timers = self.commands[number]
             round_ = sender.commands(list(enumerate(timers)), len(timers), self.now)
-            self._delivery_round(number, round_, len(timers))
+            self.carry_out_delivery(number, round_, len(timers))
         self.settle()
 
     # --- time ---------------------------------------------------------------------------------------
@@ -250,7 +250,7 @@ class Topology:
         """Lets the entity stages forget what is old, as they do once a day."""
         for stage in self.entities.values():
             while (round_ := stage.tidy(self.now)) is not None:
-                self._entity_round(stage, round_)
+                self.carry_out(stage, round_)
 
     # --- what came out --------------------------------------------------------------------------------
 
@@ -295,13 +295,13 @@ class Topology:
         for stage in self.entities.values():
             round_ = stage.sweep()
             if round_ is not None:
-                self._entity_round(stage, round_)
+                self.carry_out(stage, round_)
                 moved = True
         capacity = dict.fromkeys(Channel, self.capacity)
         for number, sender in enumerate(self.senders):
             for step in (sender.sweep(self.now), sender.due(self.now, capacity), sender.forget(self.now)):
                 if step is not None:
-                    self._delivery_round(number, step)
+                    self.carry_out_delivery(number, step)
                     moved = True
         return moved
 
@@ -311,17 +311,17 @@ class Topology:
             topic = self.records[kind]
             if stage.source < len(topic):
                 round_ = stage.step(topic[stage.source :], len(topic), self.now)
-                self._entity_round(stage, round_)
+                self.carry_out(stage, round_)
                 stage.committed(len(topic))
         for number, sender in enumerate(self.senders):
             timers = self.commands[number]
             if sender.source < len(timers):
                 numbered = list(enumerate(timers))[sender.source :]
-                self._delivery_round(
+                self.carry_out_delivery(
                     number, sender.commands(numbered, len(timers), self.now), len(timers), "commands"
                 )
 
-    def _entity_round(self, stage: EntityStage, round_: entity.EntityRound) -> None:
+    def carry_out(self, stage: EntityStage, round_: entity.EntityRound) -> None:
         self._produce(round_.clears)
         self._point("clears")
         self._produce(round_.timers)
@@ -332,12 +332,18 @@ class Topology:
         self._point("state")
         self.entity_stores[stage.kind].write(round_.writes)
 
+    def produce(self, *commands: Timer) -> None:
+        """Commands that no stage of this world has made."""
+        self._produce(commands)
+        self._read_topics()
+        self.settle()
+
     def _produce(self, commands: Iterable[Timer]) -> None:
         for timer in commands:
             number = partition_for(customer_key(timer.company, timer.customer_id), PARTITIONS)
             self.commands[number].append(self.codec.decode(Timer, self.codec.encode(timer)))
 
-    def _delivery_round(
+    def carry_out_delivery(
         self, number: int, round_: DeliveryRound, end: int | None = None, point: CrashPoint = "log"
     ) -> None:
         stage, store = self.senders[number], self.stores[number]
@@ -363,10 +369,10 @@ class Topology:
             answers.append((order, withdrawn or self.provider(order.message)))
             self._point("call")
         if answers:
-            self._delivery_round(number, stage.outcomes(answers, self.now))
+            self.carry_out_delivery(number, stage.outcomes(answers, self.now))
         asked = [(order, self.inquiry(order.message)) for order in round_.inquiries]
         if asked:
-            self._delivery_round(number, stage.inquired(asked, self.now))
+            self.carry_out_delivery(number, stage.inquired(asked, self.now))
 
     def _write_customers(self, number: int, customers: Sequence[Customer]) -> None:
         store = self.stores[number]
