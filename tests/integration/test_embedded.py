@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.codec import Codec, encode_json
 from schemas.records import (
@@ -19,11 +24,16 @@ from schemas.records import (
     DeliveryState,
     Details,
     EntityKind,
+    Rule,
+    Template,
+    TemplateText,
     Trigger,
     Unit,
 )
+from streams.domain.catalog import Reference
 from streams.domain.ids import entity_key
-from tests.support.cluster import Cluster, Worker, embedded_cluster
+from streams.settings import environment_name
+from tests.support.cluster import DEADLINE, Cluster, Worker, embedded_cluster
 from tests.support.shop import HOUR, MINUTE, C, ann, change, facts, notification, reminder, shop, status_of
 
 pytestmark = pytest.mark.embedded
@@ -56,6 +66,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def worker(cluster: Cluster) -> Worker:
     return cluster.start()[0]
+
+
+def booking(rule: Rule) -> list[Reference]:
+    """The rule with a template of its own: no two texts are alike, so that a copy is seen as one."""
+    text = TemplateText(sms=f"{rule.id}: {{{{ entity.number }}}}, {{{{ entity.time }}}}")
+    return [Template(id=rule.template_id, company=C, texts={"en": text}, version=1), rule]
 
 
 def final(cluster: Cluster, entity_id: str, rule: str) -> Delivery | None:
@@ -99,7 +115,7 @@ def test_an_order_becomes_a_text_and_an_email(cluster: Cluster, worker: Worker, 
 
 def test_an_edited_rule_rearms_what_is_booked(cluster: Cluster, worker: Worker) -> None:
     kind = EntityKind.APPOINTMENT
-    cluster.publish([reminder(5, Unit.MINUTES, id_="edit")])
+    cluster.publish(booking(reminder(5, Unit.MINUTES, id_="edit", template_id="edit")))
     when = now() + HOUR + 2_000
     booked = facts(status_of("new", kind), when)
     cluster.changes(kind, [change(1, booked, now(), entity_id="edit")])
@@ -109,7 +125,7 @@ def test_an_edited_rule_rearms_what_is_booked(cluster: Cluster, worker: Worker) 
     )
     assert cluster.of("edit")[0].due_at == when - 5 * MINUTE
     # One hour before is two seconds after the booking: in time, however slow this machine is.
-    cluster.publish([reminder(1, id_="edit", version=2)])
+    cluster.publish([reminder(1, id_="edit", template_id="edit", version=2)])
     sent = wait_for(cluster, "edit", "edit")
     assert (sent.state, sent.rule_version, sent.due_at) == (DeliveryState.SENT, 2, when - HOUR)
     assert sent.at >= when - HOUR, "early"
@@ -120,7 +136,7 @@ def test_a_new_rule_arms_what_was_booked_before_it(cluster: Cluster, worker: Wor
     when = now() + HOUR + 2_000
     cluster.changes(kind, [change(1, facts(status_of("new", kind), when), now(), entity_id="later")])
     cluster.caught_up(worker)
-    cluster.publish([reminder(60, Unit.MINUTES, id_="new-rule")])
+    cluster.publish(booking(reminder(60, Unit.MINUTES, id_="new-rule", template_id="new-rule")))
     assert wait_for(cluster, "later", "new-rule").state == DeliveryState.SENT
 
 
@@ -218,3 +234,82 @@ def test_a_name_of_a_megabyte_stops_nothing(cluster: Cluster, worker: Worker) ->
     letters = {letter.topic: letter for letter in set_aside()}
     assert values[1].startswith(letters["orders"].value)
     assert "here: the first" in letters["customer-consents"].detail
+
+
+def metric(worker: Worker, name: str, **labels: str) -> float:
+    """The value of a sample of /metrics; of several that fit, their sum."""
+    found = 0.0
+    for family in text_string_to_metric_families(worker.get("/metrics")[1]):
+        for sample in family.samples:
+            if sample.name == name and labels.items() <= sample.labels.items():
+                found += sample.value
+    return found
+
+
+def test_a_worker_shows_how_it_is_doing(cluster: Cluster, worker: Worker) -> None:
+    kind = EntityKind.APPOINTMENT
+    booked = change(1, facts(status_of("new", kind), now() + 9 * HOUR), now(), entity_id="shown")
+    cluster.publish(booking(reminder(2, id_="shown", template_id="shown")))
+    cluster.changes(kind, [booked])
+    cluster.until(lambda: [r for r in cluster.read() if r.rule_id == "shown"], "the reminder to be armed")
+    cluster.changes(EntityKind.ORDER, [change(1, facts(), now(), entity_id="shown-order")])
+    wait_for(cluster, "shown-order", "greet")
+    cluster.caught_up(worker)
+
+    code, health = worker.get("/health")
+    assert (code, json.loads(health)["ready"]) == (200, True)
+    status = worker.status()
+    assert status["pending"] >= 1
+    assert now() < status["next_due"] <= now() + 7 * HOUR
+    assert status["in_flight"] == status["queued"] == status["sweeping"] == 0
+    assert set(status["positions"]["timers"]) == {"0", "1", "2", "3"}
+    assert status["positions"]["rules"]["0"] >= 3
+
+    assert metric(worker, "carillon_pending") == status["pending"]
+    assert metric(worker, "carillon_lag_records") == 0
+    assert metric(worker, "carillon_transitions_total", transition="sent.accepted") >= 1
+    assert metric(worker, "carillon_transitions_total", transition="scheduled.armed") >= 2
+    assert metric(worker, "carillon_provider_outcomes_total", channel="sms", outcome="accepted") >= 1
+    late = metric(worker, "carillon_lateness_seconds_count")
+    assert late >= metric(worker, "carillon_transitions_total", transition="sent.accepted")
+    assert metric(worker, "carillon_changes_total", kind="order", result="accepted") >= 1
+    assert metric(worker, "carillon_partitions", topic="timers") == 4
+    assert metric(worker, "carillon_partitions", topic="orders") == 3
+    assert metric(worker, "carillon_reference_age_seconds") < 60
+
+
+WRONG = [
+    ({"sms_timeout": "soon"}, "CARILLON_SMS_TIMEOUT: expected a whole number, got 'soon'"),
+    ({"smtp_tls": "perhaps"}, "CARILLON_SMTP_TLS: expected one of starttls, tls, none"),
+    ({"sms_tokn": "x"}, "CARILLON_SMS_TOKN: there is no such setting (did you mean CARILLON_SMS_TOKEN?)"),
+    ({"sms_token": "in-clear"}, "CARILLON_SMS_TOKEN: expected env:NAME or file:PATH"),
+    ({"partitions": "7"}, "timers: it has 4 partitions, but the setting partitions says 7"),
+    ({"topic_prefix": "no-such."}, "no-such.orders: the topic does not exist: carillon topics create"),
+]
+
+
+@pytest.mark.parametrize(("settings", "said"), WRONG, ids=[next(iter(given)) for given, _ in WRONG])
+def test_wrong_settings_stop_the_start_by_name(
+    cluster: Cluster, tmp_path: Path, settings: dict[str, str], said: str
+) -> None:
+    environment = os.environ | cluster.environment(tmp_path / "data")
+    environment |= {environment_name(name): value for name, value in settings.items()}
+    done = subprocess.run(
+        [sys.executable, "-m", "console", "worker"],
+        env={name: value for name, value in environment.items() if value is not None},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert done.returncode not in {0, -9}
+    assert said in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "in-clear" not in done.stderr, "a secret must not be repeated"
+
+
+def test_at_the_end_log_and_ledgers_agree(cluster: Cluster, worker: Worker) -> None:
+    """Behind all the tests above: one final state each; what still waits is the reminder of nine hours."""
+    cluster.caught_up(worker)
+    cluster.check(open_=worker.status()["pending"])
+    assert cluster.terminate(worker) == 0
