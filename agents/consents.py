@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from agents.partition import Shared, dead_letter, too_large
+from agents.quarantine import Quarantine
 from schemas.errors import DecodeError, UnknownSchemaId
 from schemas.records import Customer, DeadLetter
 from streams.domain.ids import customer_key
@@ -15,12 +16,12 @@ from streams.kafka.batches import Record, RecordBatch, each_partition
 TOPIC = "customer-consents"
 
 
-def register(app: BatchApp, shared: Shared, prefix: str) -> None:
+def register(app: BatchApp, shared: Shared, quarantine: Quarantine, prefix: str) -> None:
     async def handle(batch: RecordBatch) -> None:
         await rekey(shared, batch)
 
     async def agent(stream: Any) -> None:
-        await each_partition(stream, handle)
+        await each_partition(stream, quarantine.guarded(handle))
 
     app.agent(batch_topic(app, prefix + TOPIC), name=TOPIC)(agent)
 

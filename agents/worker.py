@@ -18,6 +18,7 @@ from agents.host import Host, Place
 from agents.outputs import Outputs
 from agents.partition import RocksDisk, Shared
 from agents.patience import PatientRegistry
+from agents.quarantine import FileMarks, Quarantine
 from agents.reference import ReferenceTables
 from agents.web import Status, WebServer
 from schemas.codec import Codec
@@ -102,10 +103,11 @@ class Worker:
         self._web = WebServer(settings.web_host, settings.web_port, settings.data, self._metrics, self.status)
         self._watcher: asyncio.Task[None] | None = None
         self.app = self._faust_app()
+        quarantine = Quarantine(FileMarks(settings.data / "marks"), shared.outputs.dead_letters, clock.now)
         register = (orders.register, leads.register, appointments.register, timers.register)
         for agent in register:
-            agent(self.app, self._host, self._prefix)
-        consents.register(self.app, shared, self._prefix)
+            agent(self.app, self._host, quarantine, self._prefix)
+        consents.register(self.app, shared, quarantine, self._prefix)
 
     async def start(self) -> None:
         """Before the first partition is assigned: schemas fetched, tables being read."""

@@ -89,4 +89,4 @@ class Reason(StrEnum):
     UNDECODABLE = "undecodable", "The bytes are not a record of this topic."
     UNKNOWN_SCHEMA = "unknown_schema", "The schema id is not in the registry."
     CONTRACT = "contract", "A field is missing or has a value that the contract does not allow."
-    NO_TOPIC_CONTRACT = "no_topic_contract", "No contract is known for this topic."
+    CRASHED = "crashed", "Workers died at this record; it was set aside."

@@ -84,6 +84,10 @@ class Entities:
             self._decoded[key] = found
         return found
 
+    def location(self, slot: bytes) -> str:
+        """The location of the entity that the slot is about."""
+        return self.entity(prefix_of(slot), name_of(slot).kind).facts.location_id
+
     def flush(self, round_: DeliveryRound) -> None:
         for key in self._dirty:
             raw = _encode(self._held[key])

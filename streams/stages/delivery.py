@@ -241,7 +241,10 @@ class DeliveryStage:
 
     def _begin(self, now: int) -> tuple[DeliveryRound, Entities]:
         self._round += 1
-        return DeliveryRound(self._store, self._catalog, self._round, now), Entities(self._store, self._read)
+        round_ = DeliveryRound(self._store, self._catalog, self._round, now)
+        entities = Entities(self._store, self._read)
+        round_.locate = entities.location
+        return round_, entities
 
     def _customers(self, keys: Sequence[bytes]) -> dict[bytes, Customer | None]:
         wanted = [customer_key(name.company, name.customer_id) for name in map(name_of, keys)]

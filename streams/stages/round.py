@@ -8,7 +8,7 @@ readers which are repeats.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -79,6 +79,8 @@ class DeliveryRound:
         self.moved: list[tuple[int, bytes]] = []
         self.pending = 0
         self.counts: dict[str, int] = {}
+        self.locate: Callable[[bytes], str] = lambda _: ""
+        """The location of a slot's entity, for the log."""
         self._catalog = catalog
 
     @property
@@ -120,6 +122,8 @@ class DeliveryRound:
             "next_at": row.due if state not in FINAL_STATES and state != DeliveryState.SENDING else None,
             "attempt": row.attempt,
         }
+        if "location_id" not in extra:
+            fields["location_id"] = self.locate(key)
         self.log.append(Delivery(**(fields | dict(extra))))  # type: ignore[arg-type]  # names are checked by tests
         self.count(f"{state}.{reason}" if reason else str(state))
 

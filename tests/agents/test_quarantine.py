@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from agents.quarantine import CRASHED, TRIES, FileMarks, Mark, Quarantine
+from schemas.records import DeadLetter
+from streams.kafka.batches import RecordBatch
+
+
+@dataclass(frozen=True)
+class Raw:
+    offset: int
+    value: bytes | None = b"x"
+    key: bytes | None = b"k"
+    timestamp: int = 7
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class DiedError(Exception):
+    """The process would be gone."""
+
+
+@dataclass
+class Partition:
+    """A partition whose worker dies at the records in ``deadly``; ``run`` is one life of a worker."""
+
+    folder: Path
+    deadly: set[int]
+    offsets: list[int] = field(default_factory=lambda: [10, 11, 13, 14])
+    source: int = 0
+    done: list[int] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
+
+    async def run(self) -> None:
+        quarantine = Quarantine(FileMarks(self.folder), self._aside, lambda: 99)
+        records = [Raw(offset) for offset in self.offsets if offset >= self.source]
+        if records:
+            batch = RecordBatch("orders", 3, records, records[0].offset, 15)
+            await quarantine.guarded(self._handle)(batch)
+
+    async def lives(self) -> int:
+        """How many lives it took until one got to the end."""
+        for life in range(1, 50):
+            try:
+                await self.run()
+            except DiedError:
+                continue
+            return life
+        raise AssertionError("never got past it")
+
+    async def _handle(self, batch: RecordBatch) -> None:
+        for record in batch.records:
+            if record.offset in self.deadly:
+                raise DiedError
+        self.done += [record.offset for record in batch.records]
+        self.source = batch.next_offset
+
+    async def _aside(self, letters: list[DeadLetter]) -> None:
+        self.letters += letters
+
+
+@pytest.mark.parametrize("deadly", [10, 11, 14])
+async def test_a_deadly_record_costs_four_lives_and_nothing_else(tmp_path: Path, deadly: int) -> None:
+    partition = Partition(tmp_path, {deadly})
+    assert await partition.lives() == TRIES + 2
+    assert partition.done == [offset for offset in (10, 11, 13, 14) if offset != deadly]
+    assert partition.source == 15
+    letter = partition.letters[0]
+    assert (letter.topic, letter.partition, letter.offset, letter.error) == ("orders", 3, deadly, CRASHED)
+    assert (letter.key, letter.value, letter.timestamp, letter.at) == (b"k", b"x", 7, 99)
+    assert len(partition.letters) == 1
+
+
+async def test_two_deadly_records_are_both_set_aside(tmp_path: Path) -> None:
+    partition = Partition(tmp_path, {11, 13})
+    await partition.lives()
+    assert [letter.offset for letter in partition.letters] == [11, 13]
+    assert partition.done == [10, 14]
+
+
+async def test_other_deaths_set_nothing_aside(tmp_path: Path) -> None:
+    partition = Partition(tmp_path, {13})
+    for _ in range(TRIES):
+        with pytest.raises(DiedError):
+            await partition.run()
+    partition.deadly.clear()  # it was something else after all
+    await partition.lives()
+    assert partition.done == [10, 11, 13, 14]
+    assert partition.letters == []
+
+
+async def test_batches_that_go_well_leave_no_count(tmp_path: Path) -> None:
+    partition = Partition(tmp_path, set())
+    await partition.lives()
+    assert FileMarks(tmp_path).read("orders", 3) == Mark(15, 0, False)
+
+
+@pytest.mark.parametrize("content", ["", "[1, 2", "7", '{"a": 1}', "[1]"])
+def test_a_torn_mark_counts_as_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "orders-3.mark").write_text(content)
+    assert FileMarks(tmp_path).read("orders", 3) is None
+    assert FileMarks(tmp_path / "none").read("orders", 3) is None
