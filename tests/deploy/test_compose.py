@@ -1,0 +1,75 @@
+"""docker-compose.yml and the Dockerfile can't be run here; what they name must at least exist."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from console.cli import COMMANDS, main
+from streams.settings import PREFIX, read_settings
+
+ROOT = Path(__file__).parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = {name: service for name, service in SERVICES.items() if "build" in service}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_each_service_of_ours_runs_something_that_there_is(name: str) -> None:
+    service = OURS[name]
+    if "entrypoint" in service:
+        python, flag, module = service["entrypoint"]
+        assert (python, flag) == ("python", "-m")
+        assert importlib.util.find_spec(module) is not None
+        return
+    command, *arguments = service["command"]
+    assert command in COMMANDS
+    found = main.get_command(click.Context(main), command)
+    assert found is not None
+    if isinstance(found, click.Group):
+        assert arguments[0] in found.commands
+    else:
+        options = {option for parameter in found.params for option in parameter.opts}
+        assert {argument for argument in arguments if argument.startswith("--")} <= options
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_its_settings_are_settings(name: str) -> None:
+    environment = {key: str(value) for key, value in OURS[name]["environment"].items()}
+    settings = read_settings(environment)
+    assert settings.broker == "kafka:29092"
+    assert any(key.startswith(PREFIX) for key in environment)
+
+
+def test_hosts_and_ports_that_settings_name_are_those_of_services() -> None:
+    environment = OURS["worker"]["environment"]
+    assert (
+        f"INSIDE://{environment['CARILLON_BROKER']}"
+        in (SERVICES["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"])
+    )
+    assert environment["CARILLON_SMTP_HOST"] in SERVICES
+    assert environment["CARILLON_SMTP_PORT"] in SERVICES["mail"]["command"]
+    match = re.fullmatch(r"http://(\w+):(\d+)", environment["CARILLON_SMS_API"])
+    assert match is not None
+    assert match[2] in SERVICES[match[1]]["command"]
+    assert re.match(r"http://registry:8080/", environment["CARILLON_REGISTRY"])
+
+
+def test_dependencies_and_mounted_folders_exist() -> None:
+    for service in SERVICES.values():
+        assert set(service.get("depends_on", {})) <= set(SERVICES)
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
+
+
+def test_the_dockerfile_copies_every_package() -> None:
+    copied = set(re.findall(r"^COPY (\w+) \w+$", (ROOT / "deploy/Dockerfile").read_text(), re.MULTILINE))
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
+    assert copied == packages
