@@ -86,6 +86,8 @@ class Topology:
     options: Options = field(default_factory=Options)
     catalog: Catalog = field(default_factory=Catalog)
     sent: list[Sent] = field(default_factory=list)
+    looks: list[tuple[int, list[SendOrder]]] = field(default_factory=list)
+    """(partition, what was to be sent) of each look that had something to send."""
     log: list[Delivery] = field(default_factory=list)
     dead: list[DecodeError | str] = field(default_factory=list)
     before_call: Callable[[], None] | None = None
@@ -360,6 +362,8 @@ class Topology:
         if round_.sends and self.before_call is not None:
             hook, self.before_call = self.before_call, None
             hook()
+        if round_.sends:
+            self.looks.append((number, round_.sends))
         answers: list[tuple[SendOrder, Outcome | Withdrawn]] = []
         for order in round_.sends:
             self._point("intent")
