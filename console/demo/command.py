@@ -88,9 +88,9 @@ Examples:
 @click.option(
     "--workers",
     type=click.IntRange(1, 4),
-    default=2,
+    default=1,
     show_default=True,
-    help="Worker processes that share the work.",
+    help="Worker processes that share the work (each further one starts some seconds later).",
 )
 @click.option(
     "--out",

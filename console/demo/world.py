@@ -37,8 +37,6 @@ CONSUMED = (*ENTITY_TOPICS, "customer-consents", "consents", "timers", *REFERENC
 _SESSION_TIMEOUT = 6000
 """Milliseconds until the group notices that a worker was killed: short, so that the story goes on soon, and
 longer than a busy machine keeps a worker from its heartbeat."""
-_GATHER = 2000
-"""Milliseconds that the group waits for the second worker: what starts of two processes differ by."""
 _SOON, _LATE = 0.02, 1.0
 _ANSWERED_SOON = 12
 """How the SMS provider answers while the worker is killed, in seconds: the first dozen soon, the others late.
@@ -59,8 +57,7 @@ class World:
         self.ledgers = Ledgers(out / "sms", out / "mail")
         self._processes = Processes(out / "logs")
         self._counts = partition_counts(topic_plan(Settings(partitions=PARTITIONS)))
-        # Several workers that start together should share one rebalance: each further one takes seconds.
-        self._broker = EmbeddedBroker(self._counts, rebalance_delay_ms=_GATHER if workers > 1 else 200)
+        self._broker = EmbeddedBroker(self._counts)
         self._runner = asyncio.Runner()
         self._codec = Codec(EmbeddedRegistry())
         self._producer: BatchProducer | None = None
