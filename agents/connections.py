@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 
 from schemas.records import Company, Location, Mailbox, Rule, Status, Suppression, Template
 from schemas.registry import RegistryConfig
@@ -23,6 +23,8 @@ RECORDS: Mapping[str, ReferenceType] = {
     "suppressions": Suppression,
 }
 """The reference topics (without prefix) and what is in them."""
+
+_AWAY = frozenset({KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN})
 
 
 class BrokerError(RuntimeError):
@@ -48,8 +50,11 @@ def broker_errors(settings: Settings) -> Iterator[None]:
         yield
     except KafkaException as error:
         cause = error.args[0]
-        what = cause.str() if hasattr(cause, "str") else str(cause)
-        raise BrokerError(
-            f"broker {settings.broker}: {what}. Is it running, and is CARILLON_BROKER right? "
-            "(carillon kafka up starts one to try things out)"
-        ) from None
+        known = isinstance(cause, KafkaError)
+        what = f"broker {settings.broker}: {cause.str() if known else cause}"
+        if known and cause.code() in _AWAY:
+            what += (
+                ". Is it running, and are CARILLON_BROKER and CARILLON_SECURITY_PROTOCOL right? "
+                "(carillon kafka up starts one to try things out)"
+            )
+        raise BrokerError(what) from None

@@ -7,12 +7,10 @@ import logging
 from functools import partial
 from typing import Any
 
-from confluent_kafka import KafkaException
-from faust.auth import SASLCredentials
 from faust.types import TP
 
 from agents import appointments, consents, leads, orders, timers
-from agents.connections import registry_config
+from agents.connections import BrokerError, broker_errors, registry_config
 from agents.gate import Gate
 from agents.host import Host, Place
 from agents.outputs import Outputs
@@ -31,6 +29,7 @@ from streams.clock import clock_of
 from streams.domain.catalog import Catalog
 from streams.kafka.app import BatchApp, batch_app, run_worker
 from streams.kafka.changelog import read_changelog
+from streams.kafka.credentials import broker_credentials
 from streams.kafka.offsets import Offsets
 from streams.kafka.producer import BatchProducer
 from streams.kafka.security import librdkafka_config, ssl_context
@@ -239,18 +238,6 @@ class Worker:
     def _faust_app(self) -> BatchApp:
         settings = self._settings
         context = ssl_context(settings)
-        credentials: Any = None
-        if settings.security_protocol == "SASL_SSL":
-            credentials = SASLCredentials(
-                username=settings.sasl_user,
-                password=settings.sasl_password.reveal(),
-                mechanism=settings.sasl_mechanism,
-                ssl_context=context,
-            )
-        elif settings.security_protocol == "SASL_PLAINTEXT":
-            raise SettingsError(
-                ["security_protocol: SASL_PLAINTEXT would send the password in clear; use SASL_SSL"]
-            )
         app = batch_app(
             settings.group,
             settings.broker.split(","),
@@ -258,7 +245,7 @@ class Worker:
             instance_id=settings.instance_id or None,
             session_timeout=settings.session_timeout / 1000,
             ssl_context=context,
-            credentials=credentials,
+            credentials=broker_credentials(settings, context),
         )
         app.start_offset = self._start_offset
         app.on_offset_gap = self._gap
@@ -272,9 +259,10 @@ class Worker:
 def preflight(settings: Settings) -> list[str]:
     """What keeps a worker from starting, each with what to do; empty: nothing does."""
     try:
-        problems = asyncio.run(check(settings.broker, librdkafka_config(settings), topic_plan(settings)))
-    except KafkaException as error:
-        return [f"broker: {settings.broker} does not answer: {error.args[0].str()}"]
+        with broker_errors(settings):
+            problems = asyncio.run(check(settings.broker, librdkafka_config(settings), topic_plan(settings)))
+    except BrokerError as error:
+        return [str(error)]
     advice = ["see: carillon topics --help"] if problems else []
     return [str(problem) for problem in problems] + advice
 

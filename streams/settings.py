@@ -49,14 +49,22 @@ class Settings:
     security_protocol: str = _at(
         "PLAINTEXT",
         "How to talk to the brokers.",
-        choices=("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
+        choices=("PLAINTEXT", "SSL", "SASL_SSL"),
     )
     ssl_ca: str = _at("", "File with the certificate authorities of the brokers; empty: the system's.")
     ssl_cert: str = _at("", "File with the client's certificate, if the brokers ask for one.")
-    ssl_key: str = _at("", "File with the client's key.")
-    sasl_mechanism: str = _at("", "How to log in.", choices=("", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"))
+    ssl_key: str = _at("", "File with the client's key; empty: it is in the file of the certificate.")
+    ssl_key_password: Secret = _at(Secret(""), "Where the key's password is: env:NAME or file:PATH.")
+    sasl_mechanism: str = _at(
+        "",
+        "How to log in.",
+        choices=("", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"),
+    )
     sasl_user: str = _at("", "User name at the brokers.")
     sasl_password: Secret = _at(Secret(""), "Where the password is: env:NAME or file:PATH.")
+    oauth_token_file: str = _at(
+        "", "File with the token (JWT) for OAUTHBEARER; read again whenever a client needs a newer one."
+    )
     partitions: int = _at(8, "Partitions of the internal topics (fixed when they are created).", low=1)
     replication: int = _at(1, "Copies of each partition when topics are created.", low=1)
     topic_prefix: str = _at("", "Put before the name of every topic.")
@@ -183,15 +191,32 @@ def _secret(text: str, environ: Mapping[str, str]) -> Secret:
 
 
 def _contradictions(settings: Settings) -> list[str]:
-    problems = []
-    if settings.security_protocol.startswith("SASL") and not (settings.sasl_mechanism and settings.sasl_user):
-        problems.append("sasl_mechanism, sasl_user: both are needed with " + settings.security_protocol)
+    problems = _unsafe_connection(settings)
     if settings.sms_account and not settings.sms_token:
         problems.append("sms_token: needed with sms_account")
     if not (settings.clock == "system" or settings.clock.startswith("file:")):
         problems.append(f"clock: expected system or file:PATH, got {settings.clock!r}")
     if settings.registry != "embedded" and not settings.registry.startswith(("http://", "https://")):
         problems.append(f"registry: expected embedded or an http(s) URL, got {settings.registry!r}")
+    return problems
+
+
+def _unsafe_connection(settings: Settings) -> list[str]:
+    """What is missing for the protocol, and what would silently not be used."""
+    protocol, mechanism = settings.security_protocol, settings.sasl_mechanism
+    problems = []
+    if protocol == "SASL_SSL":
+        if not mechanism:
+            problems.append("sasl_mechanism: needed with SASL_SSL")
+        elif mechanism == "OAUTHBEARER":
+            if not settings.oauth_token_file:
+                problems.append("oauth_token_file: needed with OAUTHBEARER")
+        elif not (settings.sasl_user and settings.sasl_password):
+            problems.append(f"sasl_user, sasl_password: both are needed with {mechanism}")
+    elif mechanism:
+        problems.append(f"sasl_mechanism: nobody logs in with security_protocol={protocol}, use SASL_SSL")
+    if protocol == "PLAINTEXT" and (settings.ssl_ca or settings.ssl_cert):
+        problems.append("ssl_ca, ssl_cert: nothing is encrypted with security_protocol=PLAINTEXT, use SSL")
     return problems
 
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from confluent_kafka import TopicPartition, admin
+
+from streams.kafka.admin import Admin
 
 Ends = dict[str, dict[int, int]]
 """topic -> partition -> the offset that the next record will get. A topic that does not exist is absent."""
@@ -35,7 +38,7 @@ class Offsets:
     def __init__(self, bootstrap: str, security: Mapping[str, str], *, timeout: float = 10.0) -> None:
         # The logger goes beside the configuration: librdkafka's own lines ("Disconnected", ...) would
         # otherwise be written to this process's stderr.
-        self._admin = admin.AdminClient(client_config(bootstrap, security), logger=SILENT)
+        self._admin: Any = Admin(client_config(bootstrap, security), logger=SILENT)
         self._timeout = timeout
         self._partitions: dict[str, list[TopicPartition]] = {}
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from confluent_kafka import KafkaError, KafkaException, admin
 
 from streams.domain.problems import Problem
+from streams.kafka.admin import Admin
 from streams.kafka.offsets import SILENT
 from streams.settings import Settings
 
@@ -268,7 +269,7 @@ def _alter(topic: TopicPlan, name: str) -> str:
 
 
 def _client(bootstrap: str, security: Mapping[str, str]) -> Any:
-    return _ADMIN.AdminClient({**security, "bootstrap.servers": bootstrap}, logger=SILENT)
+    return Admin({**security, "bootstrap.servers": bootstrap}, logger=SILENT)
 
 
 def _counts(client: Any, timeout: float) -> tuple[dict[str, int], bool]:

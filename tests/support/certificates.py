@@ -28,7 +28,7 @@ class Authority:
         self.ca = folder / f"{name}.pem"
         self.ca.write_bytes(certificate.public_bytes(_PEM))
 
-    def issue(self, name: str, *alternatives: x509.GeneralName) -> Path:
+    def issue(self, name: str, *alternatives: x509.GeneralName, password: str = "") -> Path:
         """One PEM file with a new key and its certificate for ``name``, valid for ``alternatives``."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
@@ -36,7 +36,10 @@ class Authority:
         if alternatives:
             builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())
-        private = key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        lock: serialization.KeySerializationEncryption = serialization.NoEncryption()
+        if password:
+            lock = serialization.BestAvailableEncryption(password.encode())
+        private = key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, lock)
         file = self._folder / f"{name}.pem"
         file.touch(mode=0o600)
         file.write_bytes(private + certificate.public_bytes(_PEM))
