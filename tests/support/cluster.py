@@ -24,7 +24,7 @@ from email import message_from_string
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 
 from agents.connections import RECORDS
 from console.demo.processes import Child, DemoError, Processes, read_ready
@@ -55,7 +55,7 @@ from streams.domain.ids import (
 from streams.domain.reasons import Reason
 from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.offsets import SILENT
-from streams.kafka.tail import Deliveries, Tail
+from streams.kafka.tail import Deliveries, Tail, TailError
 from streams.kafka.topics import create, partition_counts, topic_plan
 from streams.settings import PREFIX, Settings, environment_name
 
@@ -133,6 +133,7 @@ class Cluster:
         self._processes = Processes(folder / "logs")
         self._workers: dict[int, Worker] = {}
         self._starts: Counter[int] = Counter()
+        self._supervised = False
         self.sms_url = ""
         self._mail_port = 0
         registry = EmbeddedRegistry()
@@ -220,9 +221,10 @@ class Cluster:
         worker.child.popen.terminate()
         return worker.child.popen.wait(DEADLINE)
 
-    def forget(self, worker: Worker) -> None:
-        """The worker may end from now on without failing a wait."""
-        self._workers.pop(worker.number, None)
+    def supervise(self) -> None:
+        """The broker is about to be restarted: from now on a worker that gives up (exit code not 0) is
+        started again, as an orchestrator would."""
+        self._supervised = True
 
     def lose_disk(self, number: int = 1) -> None:
         shutil.rmtree(self.folder / f"worker-{number}")
@@ -283,11 +285,15 @@ class Cluster:
         if self._tail is None:
             tail = Tail(self.bootstrap, {}, self.prefix + "delivery-log")
             self._tail = Deliveries(tail, lambda raw: self.codec.decode(Delivery, raw))
-        self.log += self._tail.read_to_end(deadline=DEADLINE)
+        try:
+            self.log += self._tail.read_to_end(deadline=DEADLINE)
+        except (KafkaException, TailError):
+            if not self._supervised:
+                raise
+            self._reconnect()  # the broker was restarted; a client of before may be refused for ever
         return self.log
 
-    def reconnect(self) -> None:
-        """After a restart of the broker: a fresh client for the delivery log."""
+    def _reconnect(self) -> None:
         if self._tail is not None:
             self._tail.close()
         self._tail, self.log = None, []
@@ -334,7 +340,10 @@ class Cluster:
         """Looks again and again. AssertionError at the deadline, or when a worker has ended."""
         end = time.monotonic() + deadline
         while not true():
-            for worker in self._workers.values():
+            for worker in list(self._workers.values()):
+                if self._supervised and worker.child.popen.poll():
+                    self.launch(worker.number)
+                    continue
                 try:
                     worker.child.check()
                 except DemoError as error:
@@ -351,14 +360,14 @@ class Cluster:
         self.until(enough, f"{count} final states", deadline=deadline)
 
     def caught_up(self, *workers: Worker) -> None:
-        """Waits until these workers have all partitions between them, and nothing left to read, to sweep or
-        to write down."""
+        """Waits until these workers (default: all) have all partitions between them, and nothing left to
+        read, to sweep or to write down."""
         count = int(self.settings.get("partitions", PARTITIONS))
         timers = self.prefix + "timers"
 
         def idle() -> bool:
             owned: list[str] = []
-            for worker in workers:
+            for worker in workers or list(self._workers.values()):
                 try:
                     status, metrics = worker.status(), worker.get("/metrics")[1]
                 except (OSError, ValueError):
@@ -478,13 +487,15 @@ def kafka_cluster(
     settings: Mapping[str, str] | None = None,
     *,
     clock: Path | None = None,
+    topics: bool = True,
 ) -> Iterator[Cluster]:
-    """Topics and a consumer group of its own on a broker that others may use."""
+    """Topics (made here if ``topics``) and a consumer group of its own on a broker that others may use."""
     # The broker refuses session time-outs below group.min.session.timeout.ms, 6 s.
     given = {"session_timeout": "6000", "topic_prefix": prefix, "group": f"{prefix}carillon"}
     given |= settings or {}
     plan = topic_plan(Settings(partitions=int(given.get("partitions", PARTITIONS)), topic_prefix=prefix))
-    asyncio.run(create(bootstrap, {}, plan))
+    if topics:
+        asyncio.run(create(bootstrap, {}, plan))
     cluster = Cluster(bootstrap, folder, given, clock=clock)
     try:
         cluster.start_fakes()
