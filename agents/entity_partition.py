@@ -143,8 +143,9 @@ class EntityPartition:
                     await self._wake.wait()
             self._wake.clear()
             while True:
+                now = self._shared.clock.now()
                 async with self._lock:
-                    round_ = self._stage.sweep() or self._stage.tidy(self._shared.clock.now())
+                    round_ = self._stage.sweep(now) or self._stage.tidy(now)
                     if round_ is None:
                         break
                     await asyncio.shield(self._carry_out(round_))

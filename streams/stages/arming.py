@@ -145,6 +145,8 @@ def arm(timer: Timer, round_: DeliveryRound, entities: Entities, catalog: Catalo
     if known is not None and newest <= (known.head.version, known.head.rule_version):
         round_.count("repeat")
         return
+    # Only the rule is newer: what has come to its end already need not be told once more.
+    told = known is not None and known.head.version == timer.entity_version
     slot = round_.table.change(key)
     slot.head.version, slot.head.rule_version = newest
     row = _new_row(timer)
@@ -168,13 +170,22 @@ def arm(timer: Timer, round_: DeliveryRound, entities: Entities, catalog: Catalo
     if old is not None:
         round_.end(key, slot, DeliveryState.SUPERSEDED, Reason.MOVED)
     slot.row = row
-    settle(key, slot, round_, entities, catalog, Reason.MOVED if old is not None else Reason.ARMED)
+    reason = Reason.MOVED if old is not None else Reason.ARMED
+    settle(key, slot, round_, entities, catalog, reason, told=told and old is None)
 
 
 def settle(
-    key: bytes, slot: Slot, round_: DeliveryRound, entities: Entities, catalog: Catalog, reason: Reason
+    key: bytes,
+    slot: Slot,
+    round_: DeliveryRound,
+    entities: Entities,
+    catalog: Catalog,
+    reason: Reason,
+    *,
+    told: bool = False,
 ) -> None:
-    """Gives a row that has no target yet its moment, or ends it; without the rule it waits for the rule."""
+    """Gives a row that has no target yet its moment, or ends it; without the rule it waits for the rule.
+    ``told``: the log has its end already, so that it is too late is no news."""
     row = slot.row
     assert row is not None
     name = name_of(key)
@@ -187,6 +198,10 @@ def settle(
     facts = entities.entity(prefix_of(key), name.kind).facts
     decision = on_arming(pending_of(key, row), rule, catalog, facts, round_.now)
     if isinstance(decision, End):
+        if told and decision.reason is Reason.TOO_LATE:
+            slot.row = None
+            round_.count("repeat")
+            return
         row.due = round_.now
         round_.end(key, slot, decision.state, decision.reason)
         return

@@ -401,8 +401,9 @@ class EntityStage:
         """Rules that still have to be applied to the entities of this partition."""
         return len(self._sweeps)
 
-    def sweep(self) -> EntityRound | None:
-        """Arms the next reminders of the first rule that waits; None when no rule waits.
+    def sweep(self, now: int) -> EntityRound | None:
+        """Arms the next reminders of the first rule that waits, of entities whose time is yet to come; None
+        when no rule waits.
 
         Resumed after a crash from the cursor in ``applied``; arming twice changes nothing.
         """
@@ -410,11 +411,11 @@ class EntityStage:
             company, rule_id = self._sweeps[0]
             rule = self._catalog.rule(company, rule_id)
             if rule is not None and rule.enabled:
-                return self._sweep(rule)
+                return self._sweep(rule, now)
             self._sweeps.popleft()
         return None
 
-    def _sweep(self, rule: Rule) -> EntityRound:
+    def _sweep(self, rule: Rule, now: int) -> EntityRound:
         round_ = EntityRound()
         prefix = entity_key(rule.company, "")
         _, version, cursor = self._applied(rule.company, rule.id)
@@ -424,6 +425,8 @@ class EntityStage:
         for key, raw in rows:
             state = _decode_state(raw)
             if state.deleted or not state.customer_id or not state.raw:
+                continue
+            if state.scheduled_at is None or state.scheduled_at <= now:
                 continue
             if state.scheduled_at is not None and state.scheduled_at <= rule.changed_at:
                 continue  # over before the rule was written: nobody asks why there was no reminder

@@ -295,7 +295,7 @@ class Topology:
         self._read_topics()
         moved = False
         for stage in self.entities.values():
-            round_ = stage.sweep()
+            round_ = stage.sweep(self.now)
             if round_ is not None:
                 self.carry_out(stage, round_)
                 moved = True

@@ -173,7 +173,7 @@ def test_enabled_after_its_moment_it_is_too_late() -> None:
     world.reference(off)
     world.until(WHEN - HOUR)
     world.reference(edited(world, off, enabled=True))
-    assert world.finals == [("cancelled", "rule_disabled"), ("suppressed", "too_late")]
+    assert world.finals == [("cancelled", "rule_disabled")]
 
 
 def test_deleted_it_clears() -> None:
@@ -351,7 +351,7 @@ def step(world: Topology, times: int) -> None:
     """Some rounds of the sweeps, and not to their end."""
     for _ in range(times):
         for stage in world.entities.values():
-            round_ = stage.sweep()
+            round_ = stage.sweep(world.now)
             if round_ is not None:
                 world.carry_out(stage, round_)
         for number, sender in enumerate(world.senders):
@@ -486,3 +486,33 @@ def test_a_due_message_waits_for_the_rule_that_armed_it() -> None:
     world.reference(notification(Trigger.CREATED, APPOINTMENT, delay=60, version=2))
     world.after(HOUR)
     assert sent_at(world) == [at(TUESDAY) + HOUR]
+
+
+def test_an_edit_says_nothing_new_of_a_reminder_that_has_come_to_its_end() -> None:
+    world = Topology(at("2026-04-01 10:00"))
+    world.reference(*shop(), reminder(24))
+    world.customer(ann(sms_consent=False))
+    scheduled = at("2026-04-03 10:00")
+    booked = facts("appointment-new", scheduled)
+    world.change(EntityKind.APPOINTMENT, change(1, booked, world.now))
+    world.until(scheduled - 2 * HOUR)
+    assert world.finals == [("suppressed", "no_consent")]
+    world.reference(reminder(48, version=2, changed_at=world.now))
+    assert world.finals == [("suppressed", "no_consent")]
+    world.until(scheduled + DAY)
+    world.reference(reminder(12, version=3, changed_at=world.now))
+    assert world.finals == [("suppressed", "no_consent")]
+    assert world.pending == 0
+
+
+def test_an_edit_to_a_moment_that_is_yet_to_come_arms_again_what_was_refused() -> None:
+    world = Topology(at("2026-04-01 10:00"))
+    world.reference(*shop(), reminder(24))
+    world.customer(ann(sms_consent=False))
+    scheduled = at("2026-04-03 10:00")
+    world.change(EntityKind.APPOINTMENT, change(1, facts("appointment-new", scheduled), world.now))
+    world.until(scheduled - 3 * HOUR)
+    world.customer(ann(version=2))
+    world.reference(reminder(2, version=2, changed_at=world.now))
+    world.until(scheduled)
+    assert [sent.at for sent in world.sent] == [scheduled - 2 * HOUR]
