@@ -427,8 +427,6 @@ class EntityStage:
             if state.deleted or not state.customer_id or not state.raw:
                 continue
             if state.scheduled_at is None or state.scheduled_at <= now:
-                continue
-            if state.scheduled_at is not None and state.scheduled_at <= rule.changed_at:
                 continue  # over before the rule was written: nobody asks why there was no reminder
             facts = state.facts()
             if rule not in reminders(self._catalog, rule.company, self.kind, facts):

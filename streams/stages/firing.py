@@ -311,7 +311,8 @@ class Firing:
         row = slot.row
         assert row is not None
         if isinstance(answer, Accepted):
-            self._accepted(key, slot, answer, Reason.FOUND, {}, round_)
+            channel = {"channel": row.intent.channel} if row.intent is not None else {}
+            self._accepted(key, slot, answer, Reason.FOUND, dict[str, object](channel), round_)
             return
         row.asks += 1
         email = row.intent is not None and row.intent.channel == Channel.EMAIL
