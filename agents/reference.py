@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
 from agents.connections import RECORDS
@@ -39,7 +40,8 @@ class ReferenceTables:
         self._registry = registry
         self._catalog = catalog
         self._on_change = on_change
-        self._fetching: set[asyncio.Task[None]] = set()
+        self._queue: deque[BroadcastRecord] = deque()
+        self._fetching: asyncio.Task[None] | None = None
         self.positions: dict[str, dict[int, int]] = {}
         """Next offset by topic and partition: what lies below is in the catalog."""
         self.reader = BroadcastReader(bootstrap, security, list(self._types), self._apply)
@@ -49,30 +51,52 @@ class ReferenceTables:
         await self._registry.preload(self._types)
         await self.reader.start()
 
+    async def caught_up(self, timeout: float) -> None:
+        """Returns once the catalog has everything that the topics held when the reader started."""
+        await self.reader.caught_up(timeout)
+        await self.applied()
+
+    async def applied(self) -> None:
+        """Returns once everything that was read is in the catalog: a schema may have to be fetched."""
+        while self._fetching is not None:
+            await asyncio.wait((self._fetching,))
+
     def _apply(self, batch: list[BroadcastRecord]) -> None:
+        self._queue += batch
+        if self._fetching is None:
+            self._work()
+
+    def _work(self) -> None:
+        """In the order of the log: a record that waits for its schema keeps back those that follow, or it
+        would bring back what one of them removed."""
         changed: Changed = []
-        for record in batch:
+        while self._queue:
+            record = self._queue[0]
             try:
                 self._one(record, changed)
             except UnknownSchemaId as unknown:
-                task = asyncio.create_task(self._fetch(record, unknown.ids))
-                self._fetching.add(task)
-                task.add_done_callback(self._fetching.discard)
+                self._fetching = asyncio.create_task(self._fetch(record, unknown.ids))
+                break
             except (DecodeError, ValueError) as error:
                 # Nobody can be sent a wrong text by a rule that could not be read; the one before it stays.
                 log.error("%s offset %d was left out: %s", record.topic, record.offset, error)  # noqa: TRY400 - no traceback: it is the publisher's record that is wrong
-            self.positions.setdefault(record.topic, {})[record.partition] = record.offset + 1
+            self._done(record)
         if changed:
             self._on_change(list(dict.fromkeys(changed)))
 
     async def _fetch(self, record: BroadcastRecord, ids: Iterable[int]) -> None:
-        """A schema that was registered after the start: versions keep a later record from being undone."""
+        """A schema that was registered after the start."""
         try:
             await self._registry.fetch(ids)
         except RegistryError as error:
             log.error("%s offset %d was left out: %s", record.topic, record.offset, error)  # noqa: TRY400 - the message says it all
-            return
-        self._apply([record])
+            self._done(record)
+        self._fetching = None
+        self._work()
+
+    def _done(self, record: BroadcastRecord) -> None:
+        self._queue.popleft()
+        self.positions.setdefault(record.topic, {})[record.partition] = record.offset + 1
 
     def _one(self, record: BroadcastRecord, changed: Changed) -> None:
         kind = self._types[record.topic]

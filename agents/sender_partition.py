@@ -349,8 +349,13 @@ class SenderPartition:
 
         await self._shared.registry.preload([self._shared.outputs.topic("consents")])
         topic = self._shared.outputs.topic("consents")
-        start = self._stage.consents_source or None
-        await self._shared.read_log(topic, self._partition, start, apply)
+        while True:
+            start = self._new_stage().consents_source or None
+            try:
+                await self._shared.read_log(topic, self._partition, start, apply)
+                return
+            except UnknownSchemaId as unknown:  # the publisher's own, perhaps under another subject
+                await self._shared.registry.fetch(unknown.ids)
 
     async def _decode(
         self, kind: type[RecordT], batch: RecordBatch, record: Record, dead: list[DeadLetter]
