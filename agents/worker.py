@@ -142,7 +142,7 @@ class Worker:
         await self._host.pause()
 
     async def _rebalanced(self, *_: Any, **__: Any) -> None:
-        await self._tables.reader.caught_up(_CATCH_UP)
+        await self._tables.caught_up(_CATCH_UP)
         await self._host.resume([self._place(tp) for tp in self.app.consumer.assignment()])
 
     def _start_offset(self, tp: TP) -> int | None:
