@@ -44,19 +44,20 @@ class Address:
         return f"127.0.0.1:{self.ports[listener]}"
 
 
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that were free a moment ago."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(each.getsockname()[1]) for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
 def free_addresses(count: int, listeners: Sequence[str] = ()) -> list[Address]:
-    """Addresses for ``count`` nodes, with ``listeners`` beside the plain one; the ports were free a moment
-    ago."""
+    """Addresses for ``count`` nodes, with ``listeners`` beside the plain one."""
     names = (PLAIN, CONTROLLER, *listeners)
-    sockets = [[socket.create_server(("127.0.0.1", 0)) for _ in names] for _ in range(count)]
-    addresses = [
-        Address(number, {name: one.getsockname()[1] for name, one in zip(names, row, strict=True)})
-        for number, row in enumerate(sockets, 1)
-    ]
-    for row in sockets:
-        for one in row:
-            one.close()
-    return addresses
+    ports = iter(free_ports(count * len(names)))
+    return [Address(number, {name: next(ports) for name in names}) for number in range(1, count + 1)]
 
 
 class Node:

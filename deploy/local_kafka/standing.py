@@ -61,8 +61,7 @@ def up(folder: Path, *, nodes: int = 1) -> Standing:
         return _written(Standing(str(folder), tuple(found)))
     if len(running.nodes) != nodes:
         raise LocalKafkaError(
-            f"a cluster with nodes={len(running.nodes)} runs in {folder}: end it (down) or use another "
-            "folder"
+            f"a cluster with nodes={len(running.nodes)} runs in {folder}: end it (down) or use another folder"
         )
     for node in running.nodes:
         if node.pid is None:
