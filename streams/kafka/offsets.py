@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from confluent_kafka import TopicPartition, admin
+from confluent_kafka import KafkaError, KafkaException, TopicPartition, admin
 
 from streams.kafka.admin import Admin
 
@@ -36,9 +36,8 @@ class Offsets:
     """A connection that answers one question. Blocking; not for use within an event loop."""
 
     def __init__(self, bootstrap: str, security: Mapping[str, str], *, timeout: float = 10.0) -> None:
-        # The logger goes beside the configuration: librdkafka's own lines ("Disconnected", ...) would
-        # otherwise be written to this process's stderr.
-        self._admin: Any = Admin(client_config(bootstrap, security), logger=SILENT)
+        self._config = client_config(bootstrap, security)
+        self._admin = self._new_client()
         self._timeout = timeout
         self._partitions: dict[str, list[TopicPartition]] = {}
 
@@ -49,11 +48,27 @@ class Offsets:
         asked = [item for topic in wanted for item in self._partitions.get(topic, [])]
         if not asked:
             return {}
+        try:
+            return self._ask(asked)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.FENCED_LEADER_EPOCH:
+                raise
+            # A client that has seen a leader's term end is refused until its metadata is renewed, five
+            # minutes later (Kafka 4.1, librdkafka 2.16).
+            self._admin = self._new_client()
+            return self._ask(asked)
+
+    def _ask(self, asked: list[TopicPartition]) -> Ends:
         answers = self._admin.list_offsets(dict.fromkeys(asked, _LATEST), request_timeout=self._timeout)
         found: Ends = {}
         for item, answer in answers.items():
             found.setdefault(item.topic, {})[item.partition] = answer.result(self._timeout).offset
         return found
+
+    def _new_client(self) -> Any:
+        # The logger goes beside the configuration: librdkafka's own lines ("Disconnected", ...) would
+        # otherwise be written to this process's stderr.
+        return Admin(self._config, logger=SILENT)
 
     def _learn(self, topics: list[str]) -> None:
         """A topic that was seen is not asked about again: partition counts don't change under us.
