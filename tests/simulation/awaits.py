@@ -1,0 +1,95 @@
+"""Every place at which the runtime lets go of the processor: found in its source, so that none is forgotten."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+from collections.abc import Iterator
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import agents
+
+FOLDER = Path(agents.__file__).parent
+MODULES = (
+    "host",
+    "partition",
+    "entity_partition",
+    "sender_partition",
+    "outputs",
+    "gate",
+    "consents",
+    "patience",
+)
+_FILES = {str(FOLDER / f"{name}.py"): name for name in MODULES}
+
+
+@cache
+def sites() -> dict[str, str]:
+    """``module.function#number`` of each await, with its source line."""
+    return {site: line for (_, _, _), (site, line) in sorted(_table().items(), key=lambda item: item[1])}
+
+
+def where(task: asyncio.Task[Any]) -> Iterator[str]:
+    """The awaits at which the task is suspended, from the outermost."""
+    coroutine: Any = task.get_coro()
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None)
+        if frame is None:
+            return
+        code = frame.f_code
+        if code.co_filename in _FILES:
+            site = _site(code, frame.f_lasti)
+            if site:
+                yield site
+        coroutine = coroutine.cr_await
+
+
+@cache
+def _site(code: CodeType, last: int) -> str:
+    line, _, column, _ = next(islice(code.co_positions(), last // 2, None))
+    found = _table().get((code.co_filename, line or 0, column or 0))
+    return found[0] if found is not None else ""
+
+
+@cache
+def _table() -> dict[tuple[str, int, int], tuple[str, str]]:
+    found: dict[tuple[str, int, int], tuple[str, str]] = {}
+    for path, module in _FILES.items():
+        text = Path(path).read_text()
+        lines = text.splitlines()
+        for name, function in _functions(ast.parse(text), ""):
+            nodes = [node for node in _own(function) if isinstance(node, ast.Await | ast.AsyncWith)]
+            for number, node in enumerate(sorted(nodes, key=lambda node: node.lineno), start=1):
+                # What of an ``async with`` suspends is shown at its context expression.
+                place: ast.expr | ast.AsyncWith = (
+                    node if isinstance(node, ast.Await) else node.items[0].context_expr
+                )
+                found[path, place.lineno, place.col_offset] = (
+                    f"{module}.{name}#{number}",
+                    lines[node.lineno - 1].strip(),
+                )
+    return found
+
+
+def _functions(tree: ast.AST, prefix: str) -> Iterator[tuple[str, ast.AsyncFunctionDef]]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.ClassDef):
+            if not any(isinstance(base, ast.Name) and base.id == "Protocol" for base in node.bases):
+                yield from _functions(node, f"{prefix}{node.name}.")
+        elif isinstance(node, ast.AsyncFunctionDef):
+            yield f"{prefix}{node.name}", node
+            yield from _functions(node, f"{prefix}{node.name}.")
+        elif isinstance(node, ast.FunctionDef):
+            yield from _functions(node, f"{prefix}{node.name}.")
+
+
+def _own(function: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a function without those of functions within it."""
+    for node in ast.iter_child_nodes(function):
+        if not isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef | ast.Lambda):
+            yield node
+            yield from _own(node)

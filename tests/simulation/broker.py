@@ -1,0 +1,190 @@
+"""The simulated log: topics of partitions with offsets, compaction, lost acknowledgements, slow moments."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from random import Random
+
+from streams.kafka.changelog import LogRecord, PositionAheadOfLog, PositionGone
+from streams.kafka.partitioner import partition_for
+from streams.kafka.producer import Headers, ProduceError, Record, Sent
+from tests.simulation.loop import SimLoop
+
+_OFFSET = attrgetter("offset")
+COMPACTED = frozenset({"timers-changelog", "orders-state", "leads-state", "appointments-state", "consents"})
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One record as it lies in a partition."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+@dataclass(slots=True)
+class Log:
+    """One partition."""
+
+    records: list[Stored] = field(default_factory=list)
+    end: int = 0
+    waiting: list[asyncio.Event] = field(default_factory=list)
+
+    def append(self, timestamp: int, key: bytes | None, value: bytes | None) -> int:
+        offset = self.end
+        self.records.append(Stored(offset, timestamp, key, value))
+        self.end += 1
+        waiting, self.waiting = self.waiting, []
+        for event in waiting:
+            event.set()
+        return offset
+
+    def read(self, position: int, most: int) -> tuple[list[Stored], int]:
+        """Records from ``position`` on, and the position after them."""
+        first = bisect_left(self.records, position, key=_OFFSET)
+        found = self.records[first : first + most]
+        done = first + len(found) >= len(self.records)
+        return found, self.end if done else found[-1].offset + 1
+
+    def compact(self) -> None:
+        """Keeps the newest record of every key; the newest record of all stays in its open segment."""
+        newest = {record.key: record.offset for record in self.records}
+        self.records = [r for r in self.records if newest[r.key] == r.offset or r.offset == self.end - 1]
+
+
+@dataclass(slots=True)
+class _Write:
+    """Records on their way to one partition."""
+
+    log: Log
+    partition: int
+    records: list[Record]
+    arrives: float
+
+
+class Broker:
+    """All topics. ``trouble`` (0 to 1): how often a batch is refused, or its acknowledgement lost."""
+
+    def __init__(self, loop: SimLoop, random: Random, counts: dict[str, int], epoch: int) -> None:
+        self.topics = {name: [Log() for _ in range(count)] for name, count in counts.items()}
+        self.committed: dict[tuple[str, int], int] = {}
+        self.trouble = 0.0
+        self.slow = 1.0
+        self.loop = loop
+        self._random = random
+        self._epoch = epoch
+
+    def now(self) -> int:
+        return self._epoch + int(self.loop.seconds * 1000)
+
+    def delay(self, most: float = 0.02) -> float:
+        """Seconds that something takes over the network."""
+        random = self._random.random()
+        return (random * random * most + 0.0005) * self.slow
+
+    def publish(self, topic: str, key: bytes, value: bytes | None) -> tuple[int, int]:
+        """A publisher's record; (partition, offset)."""
+        logs = self.topics[topic]
+        partition = partition_for(key, len(logs))
+        return partition, logs[partition].append(self.now(), key, value)
+
+    def chance(self, probability: float) -> bool:
+        return probability > 0 and self._random.random() < probability
+
+    def compact(self) -> None:
+        for name in COMPACTED:
+            for log in self.topics[name]:
+                log.compact()
+
+    async def read_log(
+        self,
+        topic: str,
+        partition: int,
+        start: int | None,
+        on_records: Callable[[list[LogRecord]], None],
+        /,
+    ) -> int:
+        """``read_changelog`` of the simulated log."""
+        log = self.topics[topic][partition]
+        await asyncio.sleep(self.delay())
+        low = 0  # compaction leaves gaps, it does not move the beginning
+        end = log.end
+        position = low if start is None else start
+        if position > end:
+            raise PositionAheadOfLog(f"{topic}[{partition}]: {position} of {end}")
+        if position < low:
+            raise PositionGone(f"{topic}[{partition}]: {position}")
+        while position < end:
+            await asyncio.sleep(self.delay())
+            found, position = log.read(position, self._random.choice((3, 50, 500)))
+            if found:
+                on_records([(record.offset, record.key or b"", record.value) for record in found])
+        return position
+
+    def cut(self, count: int) -> int:
+        """How many of ``count`` things on the wire arrive although their sender died."""
+        return self._random.randint(0, count)
+
+
+class SimProducer:
+    """One worker's producer (``BatchProducer.send``): within a partition calls keep their order, records of
+    a call may arrive in part when the worker dies, an acknowledgement may be lost."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._last: dict[tuple[str, int], float] = {}
+        self._under_way: list[_Write] = []
+
+    async def send(
+        self,
+        topic: str,
+        records: Sequence[Record],
+        *,
+        partition: int | None = None,
+        headers: Headers | None = None,
+    ) -> Sent:
+        broker = self._broker
+        logs = broker.topics[topic]
+        parts: dict[int, list[Record]] = {}
+        for record in records:
+            to = partition if partition is not None else partition_for(record[0], len(logs))
+            parts.setdefault(to, []).append(record)
+        refused = broker.chance(broker.trouble / 2)
+        lost = broker.chance(broker.trouble / 2)
+        offsets: dict[int, int] = {}
+        arrived = broker.loop.seconds
+        for to, some in parts.items():
+            at = max(broker.loop.seconds + broker.delay(), self._last.get((topic, to), 0.0) + 1e-6)
+            self._last[topic, to] = at
+            arrived = max(arrived, at)
+            write = _Write(logs[to], to, some[: len(some) // 2] if refused else some, at)
+            self._under_way.append(write)
+            broker.loop.at(at, self._arrive, write, offsets)
+        await asyncio.sleep(arrived - broker.loop.seconds + broker.delay())
+        if refused or lost:
+            raise ProduceError(topic, partition or 0, "no answer from the broker", retriable=True)
+        return Sent(offsets)
+
+    def die(self) -> None:
+        """Of what is on the wire, a beginning still arrives; partition by partition."""
+        broken: set[int] = set()
+        for write in self._under_way:
+            if id(write.log) in broken:
+                write.records = []
+                continue
+            kept = self._broker.cut(len(write.records))
+            if kept < len(write.records):
+                broken.add(id(write.log))
+                write.records = write.records[:kept]
+
+    def _arrive(self, write: _Write, offsets: dict[int, int]) -> None:
+        self._under_way.remove(write)
+        for key, value in write.records:
+            offsets[write.partition] = write.log.append(self._broker.now(), key, value)
