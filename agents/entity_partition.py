@@ -61,6 +61,8 @@ class EntityPartition:
         if sweeper is not None:
             sweeper.cancel()
             await asyncio.gather(sweeper, return_exceptions=True)
+        async with self._lock:
+            pass  # the step under way is complete
 
     async def close(self) -> None:
         await self.pause()
@@ -142,14 +144,19 @@ class EntityPartition:
                 async with asyncio.timeout(_TIDY_LOOK):
                     await self._wake.wait()
             self._wake.clear()
-            while True:
-                now = self._shared.clock.now()
-                async with self._lock:
-                    round_ = self._stage.sweep(now) or self._stage.tidy(now)
-                    if round_ is None:
-                        break
-                    await asyncio.shield(self._carry_out(round_))
+            more = True
+            while more:
+                more = await asyncio.shield(self._sweep_once())
                 await asyncio.sleep(0)
+
+    async def _sweep_once(self) -> bool:
+        """Shielded as a whole: the lock stays with the step when the sweeper is cancelled."""
+        async with self._lock:
+            now = self._shared.clock.now()
+            round_ = self._stage.sweep(now) or self._stage.tidy(now)
+            if round_ is not None:
+                await self._carry_out(round_)
+        return round_ is not None
 
     def _new_stage(self) -> EntityStage:
         return EntityStage(self._kind, self._topic, self._partition, self._state.store, self._shared.catalog)

@@ -52,6 +52,7 @@ class Host:
     async def pause(self) -> None:
         """Every partition may be somebody else's from now on."""
         self.ready = False
+        self._gate.assigned()  # what is opened first must not send before the others are there
         await asyncio.gather(*(part.pause() for part in self._parts()))
 
     async def resume(self, assigned: Iterable[Place]) -> None:

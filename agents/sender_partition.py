@@ -20,7 +20,8 @@ from senders.sender import Sender
 from streams.domain.messages import Inquiry, Outcome, Unknown
 from streams.domain.reasons import Reason
 from streams.kafka.batches import Record, RecordBatch
-from streams.stages.delivery import DeliveryStage, consent_writes
+from streams.kafka.changelog import PositionAheadOfLog, PositionGone
+from streams.stages.delivery import DeliveryStage, consent_writes, forget_consents
 from streams.stages.firing import Options, Withdrawn
 from streams.stages.round import DeliveryRound, InquiryOrder, SendOrder
 from streams.stages.slots import FAMILIES, restored
@@ -356,6 +357,11 @@ class SenderPartition:
                 return
             except UnknownSchemaId as unknown:  # the publisher's own, perhaps under another subject
                 await self._shared.registry.fetch(unknown.ids)
+            except (PositionAheadOfLog, PositionGone) as error:
+                if start is None:
+                    raise
+                log.warning("consents[%d] are read again from the beginning: %s", self._partition, error)
+                forget_consents(store)
 
     async def _decode(
         self, kind: type[RecordT], batch: RecordBatch, record: Record, dead: list[DeadLetter]

@@ -277,6 +277,13 @@ def consent_writes(
     return writes
 
 
+def forget_consents(store: KeyValue) -> None:
+    """The log of consents is another one than the store has followed: what the store knows is not there any
+    more, and no record means no consent."""
+    store.write([("meta", CONSENTS_SOURCE, None)])
+    store.delete_range("consents", b"", b"\xff")  # above every key: keys are UTF-8
+
+
 def _int(store: KeyValue, key: bytes) -> int:
     raw = store.get("meta", key)
     return _decode_int(raw) if raw is not None else 0
