@@ -8,7 +8,7 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from schemas.records import Channel, EntityKind, Rule, Trigger
+from schemas.records import FINAL_STATES, Channel, EntityKind, Rule, Trigger
 from streams.domain.backoff import LONGEST
 from streams.domain.messages import (
     Accepted,
@@ -280,6 +280,8 @@ def test_moved_while_in_flight_the_new_time_has_its_own(answer: Outcome, final: 
     world.until(WHEN + DAY)
     assert world.finals == [final, ("sent", "accepted")]
     assert [sent.at for sent in world.sent] == [WHEN - DAY, WHEN]
+    ended = next(record for record in world.log if record.state in FINAL_STATES)
+    assert ended.at == WHEN - DAY or final[0] == "unknown_closed"
 
 
 def test_moved_and_back_while_in_flight_it_went() -> None:

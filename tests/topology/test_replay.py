@@ -32,6 +32,7 @@ from schemas.records import (
     Trigger,
 )
 from streams.domain.messages import Message, Outcome, SmsMessage
+from streams.stages.delivery import DeliveryStage
 from tests.support.shop import DAY, HOUR, MINUTE, C, ann, at, change, notification, reminder, shop, visit
 from tests.support.topology import Crash, CrashPoint, Topology, accepting
 
@@ -308,4 +309,8 @@ def test_a_restart_reads_on_from_the_stored_offsets() -> None:
         assert world.entities[APPOINTMENT].source == len(world.records[APPOINTMENT])
         assert [stage.source for stage in world.senders] == [len(timers) for timers in world.commands]
         assert once(world.log) == once(before)
+        fresh = [
+            DeliveryStage(store, world.catalog, world.options, lambda *_: None) for store in world.stores
+        ]
+        assert [stage.source for stage in fresh] == [len(timers) for timers in world.commands]
         assert [record for record in world.log if not record.transition] == []

@@ -401,6 +401,21 @@ def test_an_edit_in_the_middle_of_a_sweep_reaches_what_the_sweep_has_passed(step
 
 
 @pytest.mark.usefixtures("small_steps")
+@pytest.mark.parametrize("steps", range(5))
+def test_and_so_for_notifications_which_nobody_arms_again(steps: int) -> None:
+    rule = notification(Trigger.CREATED, delay=9, delay_unit=Unit.HOURS)
+    world = opened(TUESDAY, rule)
+    begun = world.now
+    world.change(ORDER, *(change(1, facts(), begun, entity_id=f"{number}") for number in range(9)))
+    six = edited(world, rule, delay=6)
+    publish(world, six)
+    step(world, steps)
+    publish(world, edited(world, six, delay=3))
+    world.after(DAY)
+    assert sent_at(world) == [begun + 3 * HOUR] * 9
+
+
+@pytest.mark.usefixtures("small_steps")
 def test_an_entity_that_changes_in_the_middle_of_a_sweep() -> None:
     world = booked(entities=5)
     publish(world, reminder(24, changed_at=world.now))
