@@ -54,6 +54,9 @@ def up(folder: Path, *, nodes: int = 1) -> Standing:
     """
     running = status(folder)
     if running is None:
+        known = _file(folder).exists() or (folder / "node-1").is_dir()  # the latter: of an "up" cut short
+        if folder.exists() and any(folder.iterdir()) and not known:
+            raise LocalKafkaError(f"{folder} has files that are not ours: name an empty folder")
         shutil.rmtree(folder, ignore_errors=True)
         kafka = LocalKafka(nodes=nodes, folder=folder, heap_mb=_HEAP_MB)
         kafka.start()

@@ -13,6 +13,7 @@ import pytest
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError
 
+from agents.connections import BrokerError, broker_errors
 from schemas.records import DeliveryState, EntityKind, Trigger
 from streams.kafka.credentials import broker_credentials
 from streams.kafka.security import librdkafka_config, ssl_context
@@ -109,7 +110,6 @@ def test_a_refused_worker_says_what_to_do(cluster: Cluster, secure_kafka: Secure
         "authority": (good | unknown_ca, "Check that ssl_ca has the authority"),
         "host": (certificate | {"broker": secure_kafka.elsewhere}, "for the hosts that the setting broker"),
         "no certificate": (certificate | {"ssl_cert": ""}, "set ssl_cert and ssl_key"),
-        "no TLS": ({"broker": secure_kafka.login}, "CARILLON_SECURITY_PROTOCOL"),
     }
 
     def run(settings: Mapping[str, str]) -> tuple[int, str]:
@@ -133,6 +133,12 @@ def test_a_refused_worker_says_what_to_do(cluster: Cluster, secure_kafka: Secure
         assert (code, said in output) == (1, True), f"{name}: {output}"
         assert "Traceback" not in output, output
         shows_no_secret(output, secure_kafka)
+
+
+async def test_a_client_without_tls_is_told_where_to_look(secure_kafka: SecureKafka) -> None:
+    settings = Settings(broker=secure_kafka.login)
+    with pytest.raises(BrokerError, match="CARILLON_SECURITY_PROTOCOL"), broker_errors(settings):
+        await check(settings.broker, librdkafka_config(settings), [], timeout=3)
 
 
 async def test_the_consumers_client_checks_authority_and_host(secure_kafka: SecureKafka) -> None:
