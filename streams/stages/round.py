@@ -4,6 +4,9 @@ The runtime carries a round out in this order: changelog, acks, store, delivery 
 ``inquiries``. The log records are in the changelog too (under ``LOG``) and in ``meta`` until they are
 acknowledged, so that a crash in between repeats them and loses none; (delivery id, transition) tells
 readers which are repeats.
+
+A crash can cut the changelog's records short anywhere. So the log records come first, then the slots that
+they tell of, and the source offset last: a log record counts only if its slot has come as far as its number.
 """
 
 from __future__ import annotations
@@ -58,7 +61,8 @@ class InquiryOrder:
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_Chunk = tuple[int, int, list[Delivery]]
+_Chunk = tuple[int, int, list[tuple[bytes, Delivery]]]
+"""Number of the round, index of the first, and the log records, each with the name of its slot."""
 _decode_chunk = msgspec.msgpack.Decoder(_Chunk).decode
 
 
@@ -70,6 +74,7 @@ class DeliveryRound:
         self.number = number
         self.table = SlotTable(store)
         self.log: list[Delivery] = []
+        self._told: list[bytes] = []  # the slots that ``log`` tells of, one by one
         self.dead: list[DeadLetter] = []
         self.sends: list[SendOrder] = []
         self.inquiries: list[InquiryOrder] = []
@@ -125,6 +130,7 @@ class DeliveryRound:
         if "location_id" not in extra:
             fields["location_id"] = self.locate(key)
         self.log.append(Delivery(**(fields | dict(extra))))  # type: ignore[arg-type]  # names are checked by tests
+        self._told.append(key)
         self.count(f"{state}.{reason}" if reason else str(state))
 
     def end(
@@ -148,18 +154,21 @@ class DeliveryRound:
         slot.head.until = max([until, *(end for _, end in slot.head.sent)])
 
     def finish(self, source: int | None) -> DeliveryRound:
-        """Turns the changes into records and writes; the source offset is the last."""
+        """Turns the changes into records and writes; log records are the first, the source offset the last.
+        Facts come after the slots: a clear that they remember must not outlive what it did."""
         flushed = self.table.flush()
-        self.changelog += flushed.changelog
+        self.changelog = [*flushed.changelog, *self.changelog]
         self.writes += flushed.writes
         self.moved = flushed.moved
         self.pending = flushed.pending
         if self.log:
-            for index in range(0, len(self.log), LOG_CHUNK):
-                raw = _encode((self.number, index, self.log[index : index + LOG_CHUNK]))
-                key = LOG + (index // LOG_CHUNK).to_bytes(2, "big")
-                self.changelog.append((key, raw))
-                self.writes.append(("meta", key, raw))
+            told = list(zip(self._told, self.log, strict=True))
+            chunks: list[tuple[bytes, bytes | None]] = []
+            for index in range(0, len(told), LOG_CHUNK):
+                raw = _encode((self.number, index, told[index : index + LOG_CHUNK]))
+                chunks.append((LOG + (index // LOG_CHUNK).to_bytes(2, "big"), raw))
+            self.changelog = [*chunks, *self.changelog]
+            self.writes += [("meta", key, raw) for key, raw in chunks]
         if source is not None:
             raw = _encode(source)
             self.changelog.append((SOURCE, raw))
@@ -177,10 +186,19 @@ class DeliveryRound:
 
 def unlogged(store: KeyValue) -> tuple[int, list[Delivery]]:
     """The number of the last round that logged something, and its records: they may not have been
-    acknowledged. Older rounds' chunks that a shorter round left behind were."""
+    acknowledged. Older rounds' chunks that a shorter round left behind were. A record whose slot did not
+    get into the changelog any more is left out: the step will be done again, perhaps with another end."""
     chunks = [_decode_chunk(raw) for _, raw in store.scan("meta", LOG, LOG + b"\xff", 1_000)]
     newest = max((number for number, _, _ in chunks), default=0)
-    return newest, [record for number, _, records in chunks if number == newest for record in records]
+    told = [item for number, _, records in chunks if number == newest for item in records]
+    table = SlotTable(store)
+    table.load(key for key, _ in told)
+    records: list[Delivery] = []
+    for key, record in told:
+        slot = table.get(key)
+        if slot is not None and slot.head.transition >= record.transition:
+            records.append(record)
+    return newest, records
 
 
 def logged(round_: DeliveryRound) -> list[Write]:
