@@ -8,9 +8,10 @@ from console.connection import Connection, Publication, connected
 from console.options import given_settings, json_option, set_option, yes_option
 from console.output import counted, may_ask, print_json, print_table
 from console.shop_forms import format_delay
-from schemas.records import Rule, RuleKind, Trigger
+from schemas.records import Channel, Rule, RuleKind, Trigger
 from streams.domain.catalog import Catalog
 from streams.domain.ids import reference_key
+from streams.domain.templating import sample_segments
 
 EXAMPLES = """\b
 Examples:
@@ -30,9 +31,10 @@ def rules() -> None:
 @json_option
 @set_option
 def list_rules(company: str, as_json: bool, overrides: tuple[str, ...]) -> None:
-    """Show what a company sends, on which occasion, and by which channel."""
+    """Show what a company sends, on which occasion, by which channel, and how many SMS segments one message
+    costs with sample data (a range, where languages differ)."""
     with connected(given_settings(overrides)) as connection:
-        catalog = connection.catalog(("companies", "rules"))
+        catalog = connection.catalog(("companies", "rules", "templates"))
     _known_company(catalog, company)
     found = sorted(catalog.rules_of(company), key=lambda rule: (rule.entity, rule.id))
     if as_json:
@@ -40,7 +42,7 @@ def list_rules(company: str, as_json: bool, overrides: tuple[str, ...]) -> None:
             print_json(rule)
         return
     print_table(
-        ("rule", "on", "entity", "when", "channel", "template", "locations", "name"),
+        ("rule", "on", "entity", "when", "channel", "segments", "template", "locations", "name"),
         [
             (
                 rule.id,
@@ -48,6 +50,7 @@ def list_rules(company: str, as_json: bool, overrides: tuple[str, ...]) -> None:
                 str(rule.entity),
                 occasion(rule),
                 str(rule.channel),
+                cost(rule, catalog),
                 rule.template_id,
                 "all" if rule.locations is None else ", ".join(rule.locations),
                 rule.name,
@@ -98,6 +101,15 @@ def occasion(rule: Rule) -> str:
     if rule.only_if_still:
         parts.append("if still so")
     return ", ".join(parts)
+
+
+def cost(rule: Rule, catalog: Catalog) -> str:
+    """SMS segments of one message, by sample data: ``1``, or ``1-2`` where languages differ."""
+    template = catalog.template(rule.company, rule.template_id)
+    if rule.channel is not Channel.SMS or template is None:
+        return ""
+    counts = {sample_segments(template, language).segments for language in template.texts} - {0}
+    return "-".join(str(count) for count in sorted({min(counts), max(counts)})) if counts else ""
 
 
 def _delete(connection: Connection, company: str, ids: tuple[str, ...]) -> None:
