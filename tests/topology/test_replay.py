@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, get_args
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -314,3 +315,17 @@ def test_a_restart_reads_on_from_the_stored_offsets() -> None:
         ]
         assert [stage.source for stage in fresh] == [len(timers) for timers in world.commands]
         assert [record for record in world.log if not record.transition] == []
+
+
+def test_the_clear_at_the_old_customer_is_out_before_the_new_one_is_armed() -> None:
+    """They are in different partitions: in the other order both could get the reminder."""
+    day = Day()
+    day.do_change(0, "new", TIMES[2], "ann", "north")
+    day.do_clock(HOUR)
+    before = sum(len(timers) for timers in day.world.commands)
+    day.world.crash_at = "clears"
+    with pytest.raises(Crash):
+        day.do_change(0, "new", TIMES[2], "bob", "north")
+    told = [timer for timers in day.world.commands for timer in timers if timer.entity_version == 2]
+    assert [(timer.op, timer.customer_id) for timer in told] == [("clear", "ann")]
+    assert sum(len(timers) for timers in day.world.commands) == before + 1
