@@ -329,3 +329,25 @@ def test_the_clear_at_the_old_customer_is_out_before_the_new_one_is_armed() -> N
     told = [timer for timers in day.world.commands for timer in timers if timer.entity_version == 2]
     assert [(timer.op, timer.customer_id) for timer in told] == [("clear", "ann")]
     assert sum(len(timers) for timers in day.world.commands) == before + 1
+
+
+def test_an_older_command_brings_back_no_older_facts() -> None:
+    day = Day()
+    for status in ("new", "ready", "new"):
+        day.do_change(0, status, TIMES[2], "ann", "north")
+    older = [timer for timers in day.world.commands for timer in timers if timer.entity_version == 2]
+    assert any(timer.change for timer in older)
+    day.world.produce(*older)
+    day.end()  # the provider looks at the text
+    assert day.world.sent
+
+
+def test_a_creation_that_comes_after_a_newer_version_is_explained() -> None:
+    day = Day()
+    day.known["0"], day.versions["0"] = visit("new", TIMES[1]), 1
+    day.do_change(0, "ready", TIMES[1], "ann", "north")
+    late = change(1, visit("new", TIMES[1]), day.world.now, entity_id="0")
+    day.world.change(APPOINTMENT, late)
+    assert [(r.rule_id, r.state, r.reason) for r in day.world.log if not r.transition] == [
+        ("created", "suppressed", "out_of_order")
+    ]
