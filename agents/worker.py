@@ -201,6 +201,7 @@ class Worker:
             topic: dict(offsets) for topic, offsets in self._tables.positions.items()
         }
         metrics = self._metrics
+        metrics.lag.clear()  # partitions that others own by now
         owned: dict[str, int] = {}
         for tp, at in self.app.progress().items():
             owned[tp.topic] = owned.get(tp.topic, 0) + 1

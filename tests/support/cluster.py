@@ -71,7 +71,7 @@ DEADLINE = 60.0
 """Seconds for what takes one or two on a quiet machine."""
 PARTITIONS = "4"
 _LOOK = 0.05
-_LAG = re.compile(r"^carillon_lag_records\{.*\} [1-9]", re.MULTILINE)
+_LAG = re.compile(r"^carillon_lag_records\{.*\} [1-9].*", re.MULTILINE)
 
 Ledger = list[dict[str, Any]]
 
@@ -458,6 +458,8 @@ class Cluster:
                 lines.append(f"{worker.name}: {worker.status()}")
             except (OSError, ValueError) as error:
                 lines.append(f"{worker.name}: no status ({error})")
+            lags = _LAG.findall(worker.get("/metrics")[1]) if worker.ready() else []
+            lines.append(f"    lag: {lags}")
             lines += [f"    {line}" for line in self.output(worker).splitlines()[-15:]]
         return "\n".join(lines)
 
