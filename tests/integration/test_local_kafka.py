@@ -86,13 +86,14 @@ async def test_a_wrong_policy_and_too_eager_compaction_are_found(local_kafka: Lo
     await create(local_kafka.bootstrap, {}, [TopicPlan("c.consents", 1, "compact", 1, wrong)])
     await create(local_kafka.bootstrap, {}, plan)
     problems = [str(problem) for problem in await check(local_kafka.bootstrap, {}, plan)]
-    assert len(problems) == 3, problems
+    assert len(problems) == 4, problems
     assert (
         "c.consents: cleanup.policy is compact,delete, must be compact" in problems[0]
         or "delete,compact" in problems[0]
     )
     assert "--add-config min.compaction.lag.ms=3600000" in problems[1]
     assert "delete.retention.ms is 86400000, must be at least 604800000" in problems[2]
+    assert "--add-config max.message.bytes=2097152" in problems[3]
 
 
 async def test_a_missing_topic_is_a_permanent_failure(producer: BatchProducer) -> None:
