@@ -98,6 +98,15 @@ class EntityRound:
     def count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
 
+    def clear_after(self, change: Change, owner: str) -> None:
+        """What this batch has for the former customer goes before the clear, as it happened: behind it, it
+        would be dropped without a word."""
+        entity = (change.company, change.entity_id, owner)
+        theirs = [t for t in self.timers if (t.company, t.entity_id, t.customer_id) == entity]
+        if theirs:
+            self.clears += theirs
+            self.timers = [t for t in self.timers if (t.company, t.entity_id, t.customer_id) != entity]
+
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_state = msgspec.msgpack.Decoder(EntityState).decode
@@ -200,6 +209,7 @@ class EntityStage:
         for owner in dict.fromkeys(f.customer_id for f in (stored, before) if f is not None):
             if armed and owner and owner != after.customer_id:
                 reason = Reason.CUSTOMER_CHANGED
+                round_.clear_after(change, owner)
                 round_.clears.append(self._clear(change, owner, ClearScope.ALL, reason, record.raw))
         commands: list[Timer] = []
         if after.customer_id:

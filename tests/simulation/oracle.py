@@ -124,7 +124,10 @@ class Rules:
             if item.topic == "rules":
                 company, rule_id = item.key.decode().split("/")
                 rule = item.value if isinstance(item.value, Rule) else None
-                self.versions.setdefault((company, rule_id), []).append((item.at, rule))
+                held = self.versions.setdefault((company, rule_id), [])
+                last = held[-1][1] if held else None
+                if rule is None or last is None or rule.version > last.version:
+                    held.append((item.at, rule))
 
     def newest(self) -> list[Rule]:
         return [found[-1][1] for found in self.versions.values() if found[-1][1] is not None]
@@ -245,11 +248,16 @@ def must_be_sent(published: Sequence[Publish]) -> set[Name]:
                 elif reminds(rule, life, state) and not later:
                     name = named(rule, life, state)
                     # Since when this time has stood is not told here: no state before had another.
-                    in_time = due(rule, name.anchor, 0) >= max(s.change.occurred_at for s in life.states)
+                    in_time = due(rule, name.anchor, 0) >= max(map(_since, life.states))
                     left = int(name.anchor) - (EPOCH + int(state.published * 1000))
                     if in_time and left > 30 * MINUTE:
                         found.add(name)
     return found
+
+
+def _since(state: State) -> int:
+    """When the entity was booked or moved; of a row of a snapshot nobody knows, so when it was told."""
+    return EPOCH + int(state.published * 1000) if state.snapshot else state.change.occurred_at
 
 
 def _undisturbed(rule: Rule, state: State, later: Sequence[State]) -> bool:

@@ -1,0 +1,166 @@
+"""Runs stories by seed, on all processors, and makes a short story of what fails.
+
+    python -m tests.simulation.run --seeds 2000            # make sim SEEDS=2000
+    python -m tests.simulation.run --seed 117              # one seed, shortened if it fails
+    python -m tests.simulation.run --seed 117 --keep 3,5,8 # only these items of its story
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tests.simulation import awaits
+from tests.simulation.checks import violations
+from tests.simulation.story import Story, story
+from tests.simulation.world import Outcome, World
+
+CHUNK = 20
+MOST_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    seed: int
+    violations: tuple[str, ...]
+    hit: frozenset[str]
+    kills: int
+    taken: int
+    records: int
+
+
+def told(seed: int, *, zombies: bool = False) -> Story:
+    return story(seed, sites=tuple(awaits.sites()), zombies=zombies)
+
+
+def play(one: Story) -> tuple[Outcome, list[str]]:
+    """One run, and what it broke."""
+    out = World(one).run()
+    return out, violations(out)
+
+
+def run_seed(seed: int, *, zombies: bool = False) -> Result:
+    out, broken = play(told(seed, zombies=zombies))
+    taken = sum(len(provider.taken) for provider in out.providers.values())
+    return Result(seed, tuple(broken), frozenset(out.hit), out.kills, taken, len(out.log))
+
+
+def run_chunk(seeds: Sequence[int], zombies: bool) -> list[Result]:
+    logging.disable(logging.CRITICAL)  # workers die in every run; what matters is judged
+    results = [run_seed(seed, zombies=zombies) for seed in seeds]
+    gc.collect()
+    return results
+
+
+def kind_of(violation: str) -> str:
+    """What a story must keep when it is shortened: the promise that is broken."""
+    return violation[:2] if violation[:1] == "P" else violation.split(":")[0][-20:]
+
+
+def shorten(one: Story, broken: Sequence[str]) -> Story:
+    """Drops items while the same promise is still broken: halves first, then single ones."""
+    wanted = {kind_of(text) for text in broken}
+
+    def still(items: Sequence[object]) -> bool:
+        return any(kind_of(text) in wanted for text in play(one.only(items))[1])  # type: ignore[arg-type]  # items
+
+    items = list(one.items)
+    size = max(1, len(items) // 2)
+    while True:
+        start = 0
+        while start < len(items):
+            fewer = items[:start] + items[start + size :]
+            if still(fewer):
+                items = fewer
+            else:
+                start += size
+        if size == 1:
+            return one.only(items)
+        size = max(1, size // 2)
+
+
+def show(seed: int, console: Console, *, zombies: bool = False, keep: Sequence[int] | None = None) -> bool:
+    """Plays one seed and tells its story, shortened if it fails; True: all promises were kept."""
+    whole = told(seed, zombies=zombies)
+    one = whole if keep is None else whole.only([whole.items[number] for number in keep])
+    _, broken = play(one)
+    if broken and keep is None:
+        one = shorten(one, broken)
+        _, broken = play(one)
+    flag = " --zombies" if zombies else ""
+    console.print(f"seed {seed}: {one.setting}", highlight=False, markup=False)
+    numbers = [whole.items.index(item) for item in one.items]
+    if broken:
+        for rule in (item for item in one.reference if item.topic == "rules"):
+            console.print(f"  {rule}", highlight=False, markup=False, soft_wrap=True)
+        for number, item in zip(numbers, one.items, strict=True):
+            console.print(f"{number:4} {item}", highlight=False, markup=False, soft_wrap=True)
+        for text in broken:
+            console.print(f"BROKEN {text}", style="red", highlight=False, markup=False, soft_wrap=True)
+        kept = ",".join(map(str, numbers))
+        console.print(
+            f"python -m tests.simulation.run --seed {seed} --keep {kept}{flag}", markup=False, soft_wrap=True
+        )
+    else:
+        console.print("all promises kept")
+    return not broken
+
+
+def sweep(first: int, count: int, console: Console, *, zombies: bool = False) -> list[Result]:
+    chunks = [range(seed, min(seed + CHUNK, first + count)) for seed in range(first, first + count, CHUNK)]
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    results: list[Result] = []
+    with ProcessPoolExecutor(os.cpu_count()) as pool, Progress(*columns, console=console) as progress:
+        task = progress.add_task("seeds", total=count)
+        for chunk in pool.map(run_chunk, chunks, [zombies] * len(chunks)):
+            results += chunk
+            failed = sum(bool(result.violations) for result in results)
+            progress.update(task, completed=len(results), description=f"seeds, {failed} failed")
+    return results
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="tests.simulation.run", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=200, help="how many")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--seed", type=int, help="only this one, told as a story")
+    parser.add_argument("--keep", help="numbers of the items that the story keeps: 3,5,8")
+    parser.add_argument(
+        "--zombies", action="store_true", help="workers freeze beyond the session time-out, and wake"
+    )
+    options = parser.parse_args(arguments)
+    console = Console()
+    logging.disable(logging.CRITICAL)
+    if options.seed is not None:
+        keep = [int(number) for number in options.keep.split(",") if number] if options.keep else None
+        return 0 if show(options.seed, console, zombies=options.zombies, keep=keep) else 1
+    results = sweep(options.first, options.seeds, console, zombies=options.zombies)
+    failed = [result for result in results if result.violations]
+    hit = frozenset().union(*(result.hit for result in results))
+    console.print(
+        f"{len(results)} seeds, {len(failed)} failed; {sum(r.kills for r in results)} kills at {len(hit)} of "
+        f"{len(awaits.sites())} awaits; {sum(r.taken for r in results)} messages taken by the providers, "
+        f"{sum(r.records for r in results)} log records"
+    )
+    if failed:
+        counts = Counter(kind_of(text) for result in failed for text in result.violations)
+        console.print(f"broken: {dict(counts)}", markup=False)
+        flag = " --zombies" if options.zombies else ""
+        for result in failed[:MOST_SHOWN]:
+            console.print(f"python -m tests.simulation.run --seed {result.seed}{flag}", markup=False)
+        show(failed[0].seed, console, zombies=options.zombies)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
