@@ -30,6 +30,11 @@ class Outputs:
         self._producer = producer
         self._codec = codec
         self._prefix = prefix
+        self._stopping = False
+
+    def stop_retrying(self) -> None:
+        """The worker is ending: what the brokers don't take now is done again by its successor."""
+        self._stopping = True
 
     def topic(self, name: str) -> str:
         return self._prefix + name
@@ -40,7 +45,7 @@ class Outputs:
             try:
                 sent = await self._producer.send(self.topic(name), records, partition=partition)
             except ProduceError as error:
-                if not error.retriable or error.fatal:
+                if not error.retriable or error.fatal or self._stopping:
                     raise
                 log.warning("%s; trying again", error)
                 await asyncio.sleep(_PAUSE)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import threading
 from functools import partial
 from typing import Any
 
@@ -44,6 +46,10 @@ log = logging.getLogger(__name__)
 _CATCH_UP = 60.0
 """Seconds in which the reference tables must be read; the group waits as long for a member (rebalance)."""
 _WATCH = 1.0
+_STOP_WITHIN = 25
+"""Seconds: the answers of providers are waited for eight, batches ten; an orchestrator kills after thirty."""
+_PREFLIGHT = 10.0
+"""Seconds for the brokers' first answer: a wrong address is told soon, a starting broker is met again."""
 
 
 class Worker:
@@ -67,10 +73,11 @@ class Worker:
             "leads": settings.lead_format,
             "appointments": settings.appointment_format,
         }
+        self._outputs = Outputs(self._producer, codec, self._prefix)
         shared = Shared(
             disk=RocksDisk(settings.data),
             read_log=partial(read_changelog, settings.broker, self._security),
-            outputs=Outputs(self._producer, codec, self._prefix),
+            outputs=self._outputs,
             codec=codec,
             registry=self._registry,
             catalog=self._catalog,
@@ -125,6 +132,19 @@ class Worker:
             if channel not in self._senders:
                 log.warning("no provider for %s is set: such messages wait in the store", channel)
         self._watcher = asyncio.create_task(self._watch(), name="watch")
+
+    def _begin_stop(self) -> None:
+        """From here the process ends within a deadline, also when no broker answers any more: whatever is not
+        done by then is found in the changelogs by the next owner, as after a kill."""
+        self._outputs.stop_retrying()
+
+        def end() -> None:
+            log.critical("not ended within %d s; ending the hard way", _STOP_WITHIN)
+            os._exit(1)
+
+        deadline = threading.Timer(_STOP_WITHIN, end)
+        deadline.daemon = True
+        deadline.start()
 
     async def stop(self) -> None:
         if self._watcher is not None:
@@ -253,6 +273,7 @@ class Worker:
         app.on_partitions_revoked.connect(self._revoked, weak=False)
         app.on_rebalance_complete.connect(self._rebalanced, weak=False)
         app.before_start = self.start
+        app.before_stop = self._begin_stop
         app.after_stop = self.stop
         return app
 
@@ -261,7 +282,8 @@ def preflight(settings: Settings) -> list[str]:
     """What keeps a worker from starting, each with what to do; empty: nothing does."""
     try:
         with broker_errors(settings):
-            problems = asyncio.run(check(settings.broker, librdkafka_config(settings), topic_plan(settings)))
+            plan, security = topic_plan(settings), librdkafka_config(settings)
+            problems = asyncio.run(check(settings.broker, security, plan, timeout=_PREFLIGHT))
     except BrokerError as error:
         return [str(error)]
     advice = ["see: carillon topics --help"] if problems else []

@@ -45,6 +45,9 @@ class BatchApp(faust.App):
     before_start: Callable[[], Awaitable[None]] | None = None
     """Awaited before the consumer joins its group; what it raises ends the start."""
 
+    before_stop: Callable[[], None] | None = None
+    """Called when the app begins to stop, before its agents are waited for."""
+
     after_stop: Callable[[], Awaitable[None]] | None = None
     """Awaited once the consumer has left."""
 
@@ -54,6 +57,8 @@ class BatchApp(faust.App):
             await self.before_start()
 
     async def on_stop(self) -> None:
+        if self.before_stop is not None:
+            self.before_stop()
         await super().on_stop()
         if self.after_stop is not None:
             await self.after_stop()
