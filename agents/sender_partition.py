@@ -327,7 +327,12 @@ class SenderPartition:
     async def _inquire(self, order: InquiryOrder) -> None:
         sender = self._senders[order.channel]
         try:
-            answer = await sender.inquire(order.message, order.since, order.until)
+            answer: Inquiry
+            try:
+                answer = await sender.inquire(order.message, order.since, order.until)
+            except Exception as error:
+                log.exception("sender %s raised", sender.name)
+                answer = Unknown(sender.name, str(Reason.NO_ANSWER), type(error).__name__)
             self._asked.append((order, answer))
         finally:
             self._capacity.give_back(order.channel)

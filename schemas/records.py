@@ -285,7 +285,8 @@ class Timer(Record, frozen=True, kw_only=True):
     scope: ClearScope = ClearScope.NONE
     reason: str = ""
     """clear: the reason code that the cleared messages are logged with; facts: ``location_changed`` asks to
-    look again at all that is pending."""
+    look again at all that is pending; arm: ``out_of_order`` asks to say that it is not sent, unless this very
+    event was told of before."""
     change: bytes = b""
     """The change's raw bytes (Confluent wire format, or JSON beginning with ``{``). Empty in an arm that
     follows another command of the same entity and version, which carried them."""

@@ -151,6 +151,11 @@ def arm(timer: Timer, round_: DeliveryRound, entities: Entities, catalog: Catalo
     slot.head.version, slot.head.rule_version = newest
     row = _new_row(timer)
     old = slot.row
+    if timer.reason == Reason.OUT_OF_ORDER:
+        row.due = round_.now
+        slot.row = row
+        round_.end(key, slot, DeliveryState.SUPPRESSED, Reason.OUT_OF_ORDER)
+        return
     if held is not None and timer.entity_version <= held.cleared:
         _cleared_before(key, slot, row, round_)
         return

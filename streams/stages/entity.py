@@ -173,9 +173,12 @@ class EntityStage:
             late = change.version < state.version
             round_.count(Reason.OUT_OF_ORDER if late else "duplicate")
             told = change.before is not None or change.operation is Operation.CREATE
-            if late and told and change.after is not None:
+            if late and told and change.after is not None and change.after.customer_id:
+                # The sender knows whether this very event was told of when it came first.
                 occ = occurrence(change.operation, change.before, change.after)
-                self._explain(change, change.after, occ, Reason.OUT_OF_ORDER, round_, now)
+                for rule in notifications(self._catalog, change.company, self.kind, occ, change.after):
+                    arm = self._arm(change, rule, change.after, change.event_id, change.occurred_at, b"")
+                    round_.timers.append(msgspec.structs.replace(arm, reason=str(Reason.OUT_OF_ORDER)))
             return None
         before = change.before
         if before is None and state is not None and not state.deleted:

@@ -34,8 +34,21 @@ from schemas.records import (
 )
 from streams.domain.messages import Message, Outcome, SmsMessage
 from streams.stages.delivery import DeliveryStage
-from tests.support.shop import DAY, HOUR, MINUTE, C, ann, at, change, notification, reminder, shop, visit
-from tests.support.topology import Crash, CrashPoint, Topology, accepting
+from tests.support.shop import (
+    DAY,
+    HOUR,
+    MINUTE,
+    C,
+    ann,
+    at,
+    change,
+    facts,
+    notification,
+    reminder,
+    shop,
+    visit,
+)
+from tests.support.topology import Crash, CrashPoint, Topology, accepting, opened
 
 APPOINTMENT = EntityKind.APPOINTMENT
 BEGIN = at("2026-04-06 10:00")
@@ -350,6 +363,19 @@ def test_a_creation_that_comes_after_a_newer_version_is_explained() -> None:
     day.do_change(0, "ready", TIMES[1], "ann", "north")
     late = change(1, visit("new", TIMES[1]), day.world.now, entity_id="0")
     day.world.change(APPOINTMENT, late)
-    assert [(r.rule_id, r.state, r.reason) for r in day.world.log if not r.transition] == [
-        ("created", "suppressed", "out_of_order")
-    ]
+    late_ones = [r for r in day.world.log if r.reason == "out_of_order"]
+    assert [(r.rule_id, r.state, r.reason) for r in late_ones] == [("created", "suppressed", "out_of_order")]
+
+
+def test_an_older_version_that_comes_again_says_nothing_new() -> None:
+    world = opened("2026-04-07 10:00", notification(Trigger.STATUS_CHANGED))
+    first = change(2, facts("ready"), world.now, before=facts())
+    world.change(EntityKind.ORDER, change(1, facts(), world.now))
+    world.change(EntityKind.ORDER, first)
+    world.change(EntityKind.ORDER, change(3, facts("new"), world.now, before=facts("ready")))
+    assert world.finals == [("sent", "accepted")] * 2
+    world.change(EntityKind.ORDER, first)
+    assert world.finals == [("sent", "accepted")] * 2
+    late = change(1, facts("ready"), world.now, before=facts(), operation=Operation.UPDATE)
+    world.change(EntityKind.ORDER, msgspec.structs.replace(late, event_id="never seen"))
+    assert world.finals == [*[("sent", "accepted")] * 2, ("suppressed", "out_of_order")]
