@@ -20,7 +20,6 @@ from schemas.records import (
     ClearScope,
     DeadLetter,
     Delivery,
-    DeliveryState,
     EntityKind,
     Facts,
     Operation,
@@ -31,9 +30,10 @@ from schemas.records import (
     TimerOp,
 )
 from streams.domain.catalog import Catalog
-from streams.domain.ids import delivery_id, entity_key, split_key
+from streams.domain.ids import entity_key, split_key
 from streams.domain.reasons import Reason
 from streams.domain.triggers import LOCATION_CHANGED, Occurrence, notifications, occurrence, reminders
+from streams.stages.commands import arm_command, clear_command, facts_command, not_sent
 from streams.stages.ports import KeyValue, Write, prefix_end
 
 FAMILIES = ("entities", "meta", "applied")
@@ -177,7 +177,9 @@ class EntityStage:
                 # The sender knows whether this very event was told of when it came first.
                 occ = occurrence(change.operation, change.before, change.after)
                 for rule in notifications(self._catalog, change.company, self.kind, occ, change.after):
-                    arm = self._arm(change, rule, change.after, change.event_id, change.occurred_at, b"")
+                    arm = arm_command(
+                        self.kind, change, rule, change.after, change.event_id, change.occurred_at, b""
+                    )
                     round_.timers.append(msgspec.structs.replace(arm, reason=str(Reason.OUT_OF_ORDER)))
             return None
         before = change.before
@@ -206,14 +208,19 @@ class EntityStage:
         now: int,
     ) -> EntityState:
         if not after.customer_id:
-            self._explain(change, after, occ, Reason.NO_CUSTOMER, round_, now)
+            rules = notifications(self._catalog, change.company, self.kind, occ, after)
+            round_.log += [
+                not_sent(self.kind, change, rule, after, Reason.NO_CUSTOMER, now) for rule in rules
+            ]
         armed = state is not None and state.armed
         stored = state.facts() if state is not None and not state.deleted else None
         for owner in dict.fromkeys(f.customer_id for f in (stored, before) if f is not None):
             if armed and owner and owner != after.customer_id:
                 reason = Reason.CUSTOMER_CHANGED
                 round_.clear_after(change, owner)
-                round_.clears.append(self._clear(change, owner, ClearScope.ALL, reason, record.raw))
+                round_.clears.append(
+                    clear_command(self.kind, change, owner, ClearScope.ALL, reason, record.raw)
+                )
         commands: list[Timer] = []
         if after.customer_id:
             status = self._catalog.status_kind(change.company, self.kind, after.status_id)
@@ -221,29 +228,38 @@ class EntityStage:
                 cancelled = status is StatusKind.CANCELLED
                 reason = Reason.ENTITY_CANCELLED if cancelled else Reason.ENTITY_CLOSED
                 commands.append(
-                    self._clear(change, after.customer_id, ClearScope.SCHEDULED, reason, record.raw)
+                    clear_command(
+                        self.kind, change, after.customer_id, ClearScope.SCHEDULED, reason, record.raw
+                    )
                 )
             elif armed and after.scheduled_at is None:
                 commands.append(
-                    self._clear(
-                        change, after.customer_id, ClearScope.REMINDERS, Reason.TIME_REMOVED, record.raw
+                    clear_command(
+                        self.kind,
+                        change,
+                        after.customer_id,
+                        ClearScope.REMINDERS,
+                        Reason.TIME_REMOVED,
+                        record.raw,
                     )
                 )
             # The newest facts travel once: with the first command, or by themselves.
             for rule in notifications(self._catalog, change.company, self.kind, occ, after):
                 raw = b"" if commands else record.raw
-                commands.append(self._arm(change, rule, after, change.event_id, change.occurred_at, raw))
+                commands.append(
+                    arm_command(self.kind, change, rule, after, change.event_id, change.occurred_at, raw)
+                )
             if self._reminders_may_differ(after, stored, before, occ):
                 moment = record.timestamp if occ.snapshot else change.occurred_at
                 for rule in reminders(self._catalog, change.company, self.kind, after):
                     raw = b"" if commands else record.raw
                     anchor = str(after.scheduled_at)
-                    commands.append(self._arm(change, rule, after, anchor, moment, raw))
+                    commands.append(arm_command(self.kind, change, rule, after, anchor, moment, raw))
             located = any(was.location_id != after.location_id for was in (stored, before) if was is not None)
             if armed and (located or not commands):
                 raw = b"" if commands else record.raw
                 why = LOCATION_CHANGED if located else ""
-                commands.append(self._facts(change, after.customer_id, why, raw))
+                commands.append(facts_command(self.kind, change, after.customer_id, why, raw))
             armed = armed or bool(commands)
             round_.timers += commands
         kind = self._catalog.status_kind(change.company, self.kind, after.status_id)
@@ -292,7 +308,9 @@ class EntityStage:
             owners.append(state.customer_id)
         for owner in dict.fromkeys(owners):
             if owner and state is not None and state.armed:
-                round_.timers.append(self._clear(change, owner, ClearScope.ALL, Reason.ENTITY_DELETED, b""))
+                round_.timers.append(
+                    clear_command(self.kind, change, owner, ClearScope.ALL, Reason.ENTITY_DELETED, b"")
+                )
         return EntityState(
             version=change.version,
             deleted=True,
@@ -304,84 +322,6 @@ class EntityStage:
             occurred_at=change.occurred_at,
             raw=b"",
         )
-
-    # --- commands -------------------------------------------------------------------------------
-
-    def _arm(
-        self, change: Change, rule: Rule, after: Facts, anchor: str, occurred_at: int, raw: bytes
-    ) -> Timer:
-        return Timer(
-            op=TimerOp.ARM,
-            company=change.company,
-            kind=self.kind,
-            entity_id=change.entity_id,
-            customer_id=after.customer_id,
-            entity_version=change.version,
-            rule_id=rule.id,
-            rule_version=rule.version,
-            anchor=anchor,
-            event_id=change.event_id if rule.kind is RuleKind.NOTIFICATION else "",
-            occurred_at=occurred_at,
-            status_id=after.status_id,
-            change=raw,
-        )
-
-    def _clear(self, change: Change, owner: str, scope: ClearScope, reason: Reason, raw: bytes) -> Timer:
-        return Timer(
-            op=TimerOp.CLEAR,
-            company=change.company,
-            kind=self.kind,
-            entity_id=change.entity_id,
-            customer_id=owner,
-            entity_version=change.version,
-            scope=scope,
-            reason=str(reason),
-            change=raw,
-        )
-
-    def _facts(self, change: Change, owner: str, reason: str, raw: bytes) -> Timer:
-        return Timer(
-            op=TimerOp.FACTS,
-            company=change.company,
-            kind=self.kind,
-            entity_id=change.entity_id,
-            customer_id=owner,
-            entity_version=change.version,
-            reason=reason,
-            change=raw,
-        )
-
-    def _explain(
-        self, change: Change, after: Facts, occ: Occurrence, reason: Reason, round_: EntityRound, now: int
-    ) -> None:
-        """What would have been sent, and was not: one log record for each rule, so that the feed can tell."""
-        for rule in notifications(self._catalog, change.company, self.kind, occ, after):
-            round_.log.append(
-                Delivery(
-                    delivery_id=delivery_id(
-                        change.company,
-                        rule.id,
-                        self.kind,
-                        change.entity_id,
-                        change.event_id,
-                        after.customer_id,
-                    ),
-                    transition=0,
-                    state=DeliveryState.SUPPRESSED,
-                    reason=str(reason),
-                    company=change.company,
-                    kind=self.kind,
-                    entity_id=change.entity_id,
-                    entity_version=change.version,
-                    rule_id=rule.id,
-                    rule_version=rule.version,
-                    customer_id=after.customer_id,
-                    channel=str(rule.channel),
-                    anchor=change.event_id,
-                    location_id=after.location_id,
-                    at=now,
-                )
-            )
 
     def _dead(self, record: Incoming, error: DecodeError, now: int) -> DeadLetter:
         return DeadLetter(
