@@ -16,6 +16,10 @@ def backoff(delivery_id: str, attempt: int) -> int:
     Doubles from FIRST up to LONGEST; the jitter takes away up to half, so that a blast that failed
     together does not come back together. Derived from the delivery id: a replay waits as long.
     """
-    ceiling = min(LONGEST, FIRST << min(attempt - 1, 20))
-    draw = int.from_bytes(blake2b(f"{delivery_id}:{attempt}".encode(), digest_size=4).digest(), "big")
-    return ceiling - (ceiling // 2) * draw // 0xFFFFFFFF
+    ceiling = FIRST
+    for _ in range(1, attempt):
+        ceiling = min(LONGEST, 2 * ceiling)
+        if ceiling == LONGEST:
+            break  # attempts may run into thousands
+    draw = blake2b(f"{delivery_id}:{attempt}".encode(), digest_size=8).digest()
+    return ceiling - int.from_bytes(draw, "big") % (ceiling // 2 + 1)

@@ -17,7 +17,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from schemas.records import Hours, Interval
-from streams.domain.problems import Problem
+from streams.domain.problems import Problem, quoted
 from streams.domain.zones import DAY, END, MINUTE, date_of, in_range, instant_of, wall_of, zone_of
 
 HORIZON = 366 * DAY
@@ -123,7 +123,7 @@ def check_hours(hours: Hours, field: str) -> list[Problem]:
     for number, text in enumerate(hours.closed_dates):
         if not _is_iso_date(text):
             problems.append(
-                Problem(f"{field}.closed_dates[{number}]", f"{text[:60]!r} is not a date such as 2026-12-24")
+                Problem(f"{field}.closed_dates[{number}]", f"{quoted(text)} is not a date such as 2026-12-24")
             )
     return problems
 

@@ -14,3 +14,8 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}"
+
+
+def quoted(value: str) -> str:
+    """What a person wrote, in a message: quoted, and cut where it is longer than a line would hold."""
+    return repr(value[:60])

@@ -14,7 +14,7 @@ from schemas.records import Company, EntityKind, Location, Mailbox, Status
 from streams.domain.addresses import normal_email
 from streams.domain.catalog import Catalog
 from streams.domain.hours import check_hours, check_intervals
-from streams.domain.problems import Problem
+from streams.domain.problems import Problem, quoted
 from streams.domain.schedule import zone_problem
 
 LONGEST_ID = 200
@@ -62,7 +62,7 @@ def check_language(tag: str, field: str) -> list[Problem]:
     try:
         Locale.parse(tag, sep="-")
     except (ValueError, UnknownLocaleError):
-        return [Problem(field, f"{tag[:60]!r} is not a language tag; use one such as en, pl or pt-BR")]
+        return [Problem(field, f"{quoted(tag)} is not a language tag; use one such as en, pl or pt-BR")]
     return []
 
 
@@ -82,14 +82,14 @@ def check_company(company: Company, catalog: Catalog, *, field: str = "") -> lis
     if not is_currency(company.currency):
         problems.append(
             Problem(
-                at(field, "currency"), f"{company.currency[:60]!r} is no currency; use a code such as EUR"
+                at(field, "currency"), f"{quoted(company.currency)} is no currency; use a code such as EUR"
             )
         )
     if company.sms_sender and not _is_sms_sender(company.sms_sender):
         problems.append(
             Problem(
                 at(field, "sms_sender"),
-                f"{company.sms_sender[:60]!r} can't send: use a number such as +48221234567, a name of at "
+                f"{quoted(company.sms_sender)} can't send: use a number such as +48221234567, a name of at "
                 "most 11 letters, digits and spaces, or the id of a messaging service (MG...)",
             )
         )
@@ -148,7 +148,7 @@ def check_mailbox(mailbox: Mailbox, catalog: Catalog, *, field: str = "") -> lis
     if mailbox.provider != "gmail":
         problems.append(
             Problem(
-                at(field, "provider"), f"{mailbox.provider[:60]!r} is not known; only gmail can be connected"
+                at(field, "provider"), f"{quoted(mailbox.provider)} is not known; only gmail can be connected"
             )
         )
     # A secret pasted here would be published: the message does not repeat the value.
@@ -169,7 +169,7 @@ def check_mailbox(mailbox: Mailbox, catalog: Catalog, *, field: str = "") -> lis
 def check_owner(company: str, catalog: Catalog, field: str) -> list[Problem]:
     """The record belongs to a company that is set up."""
     if catalog.company(company) is None:
-        return [Problem(at(field, "company"), f"there is no company {company[:60]!r}; set it up first")]
+        return [Problem(at(field, "company"), f"there is no company {quoted(company)}; set it up first")]
     return []
 
 
@@ -180,7 +180,7 @@ def _check_zone(name: str, field: str) -> list[Problem]:
 
 def _check_email(address: str, field: str) -> list[Problem]:
     if normal_email(address) is None or address != address.strip():
-        return [Problem(field, f"{address[:60]!r} is not an e-mail address such as hello@example.com")]
+        return [Problem(field, f"{quoted(address)} is not an e-mail address such as hello@example.com")]
     return []
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from schemas.records import Channel, EntityKind, Rule, RuleKind, Template, TemplateText, Trigger, Unit
 from streams.domain.catalog import Catalog
-from streams.domain.problems import Problem
+from streams.domain.problems import Problem, quoted
 from streams.domain.reference import (
     A_YEAR,
     at,
@@ -82,7 +82,7 @@ def _check_status(rule: Rule, catalog: Catalog, field: str) -> list[Problem]:
     if not rule.status_id:
         return [Problem(path, "status_changed_to needs the status")]
     if catalog.status(rule.company, rule.entity, rule.status_id) is None:
-        return [Problem(path, f"the company has no status {rule.status_id[:60]!r} for {rule.entity}s")]
+        return [Problem(path, f"the company has no status {quoted(rule.status_id)} for {rule.entity}s")]
     return []
 
 
@@ -130,7 +130,7 @@ def _check_template(rule: Rule, catalog: Catalog, field: str) -> list[Problem]:
         return [Problem(path, "needs a template")]
     template = catalog.template(rule.company, rule.template_id)
     if template is None:
-        return [Problem(path, f"the company has no template {rule.template_id[:60]!r}")]
+        return [Problem(path, f"the company has no template {quoted(rule.template_id)}")]
     missing = missing_texts(template, rule.channel)
     if missing:
         return [
@@ -168,7 +168,7 @@ def _check_mailbox(
         return [Problem(path, "belongs to e-mail; an SMS has no mailbox")]
     mailbox = catalog.mailbox(rule.company, rule.mailbox_id)
     if mailbox is None:
-        return [Problem(path, f"the company has no mailbox {rule.mailbox_id[:60]!r}")]
+        return [Problem(path, f"the company has no mailbox {quoted(rule.mailbox_id)}")]
     if (
         previous is not None
         and previous.company == rule.company
@@ -203,5 +203,5 @@ def _check_locations(rule: Rule, catalog: Catalog, field: str) -> list[Problem]:
         if location in rule.locations[:number]:
             problems.append(Problem(f"{path}[{number}]", f"{location!r} is named twice"))
         elif catalog.location(rule.company, location) is None:
-            problems.append(Problem(f"{path}[{number}]", f"the company has no location {location[:60]!r}"))
+            problems.append(Problem(f"{path}[{number}]", f"the company has no location {quoted(location)}"))
     return problems

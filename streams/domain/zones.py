@@ -15,6 +15,8 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
+from streams.domain.problems import quoted
+
 MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
@@ -52,7 +54,7 @@ def zone_problem(name: str) -> str | None:
     """
     if name in _known():
         return None
-    return f"there is no time zone {name[:60]!r}; use an IANA name such as Europe/Warsaw"
+    return f"there is no time zone {quoted(name)}; use an IANA name such as Europe/Warsaw"
 
 
 @lru_cache(maxsize=1024)
