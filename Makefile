@@ -33,6 +33,10 @@ coverage: $(READY) ## Check that the domain's tests reach every branch of it
 mutants: $(READY) ## Break the domain in many small ways and see that its tests notice (ARGS="--sample 60")
 	$(BIN)/python -m tests.mutation.run $(ARGS)
 
+SEEDS ?= 300
+sim: $(READY) ## Simulate whole days with faults and crashes, by seed (SEEDS=2000; ARGS="--seed 117" tells one)
+	$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) $(ARGS)
+
 check: $(READY) ## What CI checks besides the tests: formatting, lint, types, import contracts, schemas
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -47,4 +51,4 @@ lock: $(READY) ## Renew requirements.lock from pyproject.toml
 clean: ## Remove what was built, not .venv
 	rm -rf build dist demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis htmlcov *.egg-info
 
-.PHONY: help setup demo test test-kafka coverage mutants check lock clean
+.PHONY: help setup demo test test-kafka coverage mutants sim check lock clean
