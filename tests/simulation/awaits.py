@@ -27,10 +27,23 @@ MODULES = (
 _FILES = {str(FOLDER / f"{name}.py"): name for name in MODULES}
 
 
+NOT_SIMULATED = (
+    "consents.register.",  # Faust's side of an agent
+    "patience.PatientRegistry.register_all",  # only ``Worker.start`` calls it
+    "sender_partition.SenderPartition._once#4",  # memories are dropped after 35 days, a story lasts hours
+)
+
+
 @cache
 def sites() -> dict[str, str]:
     """``module.function#number`` of each await, with its source line."""
-    return {site: line for (_, _, _), (site, line) in sorted(_table().items(), key=lambda item: item[1])}
+    found = sorted(_table().values())
+    return {
+        site: line
+        for site, line in found
+        if not site.startswith(NOT_SIMULATED)
+        and "asyncio.timeout(" not in line  # neither entering nor leaving it ever waits
+    }
 
 
 def where(task: asyncio.Task[Any]) -> Iterator[str]:
@@ -64,11 +77,7 @@ def _table() -> dict[tuple[str, int, int], tuple[str, str]]:
         for name, function in _functions(ast.parse(text), ""):
             nodes = [node for node in _own(function) if isinstance(node, ast.Await | ast.AsyncWith)]
             for number, node in enumerate(sorted(nodes, key=lambda node: node.lineno), start=1):
-                # What of an ``async with`` suspends is shown at its context expression.
-                place: ast.expr | ast.AsyncWith = (
-                    node if isinstance(node, ast.Await) else node.items[0].context_expr
-                )
-                found[path, place.lineno, place.col_offset] = (
+                found[path, node.lineno, node.col_offset] = (
                     f"{module}.{name}#{number}",
                     lines[node.lineno - 1].strip(),
                 )

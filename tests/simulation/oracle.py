@@ -115,6 +115,20 @@ def lives(published: Iterable[Publish]) -> list[Life]:
     return list(found.values())
 
 
+def overtaken(published: Iterable[Publish]) -> set[tuple[str, str, str, str]]:
+    """Changes that were published (also) behind a newer version: company, kind, entity, event."""
+    newest: dict[tuple[str, str, str], int] = {}
+    found: set[tuple[str, str, str, str]] = set()
+    for item in published:
+        change = item.value
+        if isinstance(change, Change):
+            key = change.company, str(KINDS[item.topic]), change.entity_id
+            if change.version < newest.get(key, -1):
+                found.add((*key, change.event_id))
+            newest[key] = max(newest.get(key, -1), change.version)
+    return found
+
+
 class Rules:
     """Every rule's versions as they were published; a removal is a None."""
 
@@ -194,9 +208,7 @@ def is_open(now: int) -> bool:
 
 
 def named(rule: Rule, life: Life, state: State) -> Name:
-    anchor = (
-        str(state.facts.scheduled_at) if rule.kind is RuleKind.REMINDER else state.change.event_id
-    )
+    anchor = str(state.facts.scheduled_at) if rule.kind is RuleKind.REMINDER else state.change.event_id
     return Name(rule.company, rule.id, life.kind, life.entity_id, anchor, state.facts.customer_id)
 
 

@@ -1,8 +1,8 @@
 """Runs stories by seed, on all processors, and makes a short story of what fails.
 
-    python -m tests.simulation.run --seeds 2000            # make sim SEEDS=2000
-    python -m tests.simulation.run --seed 117              # one seed, shortened if it fails
-    python -m tests.simulation.run --seed 117 --keep 3,5,8 # only these items of its story
+python -m tests.simulation.run --seeds 2000            # make sim SEEDS=2000
+python -m tests.simulation.run --seed 117              # one seed, shortened if it fails
+python -m tests.simulation.run --seed 117 --keep 3,5,8 # only these items of its story
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import msgspec
@@ -41,7 +41,12 @@ LENGTH = 5_400.0
 KINDS = {"orders": EntityKind.ORDER, "appointments": EntityKind.APPOINTMENT, "leads": EntityKind.LEAD}
 TOPIC_OF = {kind: topic for topic, kind in KINDS.items()}
 PARTITIONS = {"orders": 1, "appointments": 2, "leads": 1, "customer-consents": 1, "timers": 2}
+POISON = (b"\x00\x01", b"{", b"junk", b"\x00\x7f\x00\x00\x01abc", b'{"company": ""}')
 MODES = ("times_out", "late", "throttle", "outage", "reject", "gone", "raise")
+
+
+_OWNED = ("until_owned#1", "_send#2")
+"""Awaits that are met only while a paced worker hears nothing from its group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +113,19 @@ def story(seed: int, *, sites: Sequence[str] = (), zombies: bool = False) -> Sto
     for company in companies:
         items += _customers(company, random)
         for number in range(random.randint(1, 3)):
-            topic = random.choice(("appointments", "appointments", "appointments", "orders", "orders", "leads"))
+            topic = random.choice(
+                ("appointments", "appointments", "appointments", "orders", "orders", "leads")
+            )
             items += _life(company, topic, f"e{number}", random)
         items += _edits(company, [i.value for i in reference if isinstance(i.value, Rule)], random)
+    if random.random() < 0.2:
+        items += _ambush(companies[0], [i.value for i in reference if isinstance(i.value, Rule)], random)
+        setting = replace(setting, rate=0.2, in_flight=20)
     items += _poison(companies, random)
-    items += _faults(setting, random, sites, seed, zombies=zombies)
+    moments = [item.at for item in items] + [900.0 * number for number in range(1, 7)]
+    items += _faults(setting, random, sites, seed, moments, zombies=zombies)
+    if any(isinstance(item, Fault) and item.how.endswith(_OWNED) for item in items):
+        setting = replace(setting, rate=0.2)
     return Story(seed, setting, tuple(reference), tuple(sorted(items, key=lambda item: item.at)))
 
 
@@ -141,13 +154,22 @@ def _shop(company: str, random: Random) -> list[Publish]:
         version=1,
     )
     found = [Publish(0.0, "companies", company.encode(), firm)]
-    place = Location(id="north", company=company, name="North", zone="Europe/Warsaw", hours=_OPEN_HOURS, version=1)
+    place = Location(
+        id="north", company=company, name="North", zone="Europe/Warsaw", hours=_OPEN_HOURS, version=1
+    )
     found.append(_reference("locations", place))
-    kinds = {"new": StatusKind.OPEN, "ready": StatusKind.OPEN, "done": StatusKind.CLOSED, "gone": StatusKind.CANCELLED}
+    kinds = {
+        "new": StatusKind.OPEN,
+        "ready": StatusKind.OPEN,
+        "done": StatusKind.CLOSED,
+        "gone": StatusKind.CANCELLED,
+    }
     found += [
         _reference(
             "statuses",
-            Status(id=status_id(kind, n), company=company, entity=kind, names={"en": n}, kind=what, version=1),
+            Status(
+                id=status_id(kind, n), company=company, entity=kind, names={"en": n}, kind=what, version=1
+            ),
         )
         for kind in EntityKind
         for n, what in kinds.items()
@@ -165,7 +187,9 @@ def _shop(company: str, random: Random) -> list[Publish]:
 def _rules(company: str) -> list[Rule]:
     made: list[Rule] = []
 
-    def notify(id_: str, kind: EntityKind, trigger: Trigger, channel: Channel = Channel.SMS, **more: object) -> None:
+    def notify(
+        id_: str, kind: EntityKind, trigger: Trigger, channel: Channel = Channel.SMS, **more: object
+    ) -> None:
         fields: dict[str, object] = {
             "id": id_, "company": company, "kind": RuleKind.NOTIFICATION, "entity": kind, "trigger": trigger,
             "channel": channel, "template_id": "plain", "version": 1,
@@ -175,8 +199,16 @@ def _rules(company: str) -> list[Rule]:
     def remind(id_: str, kind: EntityKind, minutes: int, channel: Channel = Channel.SMS) -> None:
         made.append(
             Rule(
-                id=id_, company=company, kind=RuleKind.REMINDER, entity=kind, trigger=Trigger.BEFORE_TIME,
-                offset=minutes, offset_unit=Unit.MINUTES, channel=channel, template_id="timed", version=1,
+                id=id_,
+                company=company,
+                kind=RuleKind.REMINDER,
+                entity=kind,
+                trigger=Trigger.BEFORE_TIME,
+                offset=minutes,
+                offset_unit=Unit.MINUTES,
+                channel=channel,
+                template_id="timed",
+                version=1,
             )  # fmt: skip
         )
 
@@ -263,6 +295,53 @@ def _life(company: str, topic: str, entity_id: str, random: Random) -> list[Item
     return _as_sent(made, random)
 
 
+def _ambush(company: str, rules: list[Rule], random: Random) -> list[Item]:
+    """Several reminders of one moment, of a paced channel; while they queue for it, something is withdrawn."""
+    mine = [rule for rule in rules if rule.company == company and rule.kind is RuleKind.REMINDER]
+    visits = [rule for rule in mine if rule.entity is EntityKind.APPOINTMENT]
+    if not visits:
+        return []
+    rule = random.choice(visits)
+    due = random.randint(2, 7) * 600.0
+    made: list[Item] = []
+    later: list[Item] = []
+    for number in range(random.randint(3, 5)):
+        facts = Facts(
+            status_id="appointment-new",
+            customer_id="ann",
+            scheduled_at=EPOCH + int(due * 1000) + rule.offset * MINUTE,
+        )
+        for version in (1, 2):
+            at = random.uniform(1.0, due - 60) if version == 1 else due + random.uniform(0.5, 20)
+            change = Change(
+                company=company,
+                entity_id=f"a{number}",
+                operation=Operation.CREATE
+                if version == 1
+                else random.choice((Operation.UPDATE, Operation.DELETE)),
+                event_id=f"a{number}-{version}",
+                version=version,
+                occurred_at=EPOCH + int(at * 1000),
+                after=facts,
+                details=Details(title=f"{company} a{number} v{version}"),
+            )
+            if version == 2:
+                gone = msgspec.structs.replace(facts, status_id="appointment-gone")
+                after = None if change.operation is Operation.DELETE else gone
+                change = msgspec.structs.replace(change, after=after)
+            item = Publish(at, "appointments", entity_key(company, f"a{number}"), change)
+            (made if version == 1 else later).append(item)
+    no = Customer(
+        company=company, customer_id="ann", name=f"ann of {company}", phone=phone(company, "ann"),
+        email=f"ann@{company}.example", language="en", version=9,
+    )  # fmt: skip
+    moment = due + random.uniform(0.5, 15)
+    later.append(Publish(moment, "customer-consents", customer_key(company, "ann"), no))
+    off = msgspec.structs.replace(rule, enabled=False, version=9, changed_at=EPOCH + int(moment * 1000))
+    later.append(Publish(moment, "rules", reference_key(company, rule.id), off))
+    return made + random.sample(later, random.randint(1, 3))
+
+
 def _as_sent(made: list[Publish], random: Random) -> list[Item]:
     sent: list[Item] = []
     for number, item in enumerate(made):
@@ -341,14 +420,28 @@ def _edited(rule: Rule, at: float, random: Random) -> Rule:
 def _poison(companies: list[str], random: Random) -> list[Item]:
     made: list[Item] = []
     for _ in range(random.choice((0, 0, 1, 2))):
-        topic = random.choice(("orders", "appointments", "customer-consents"))
-        value = random.choice((b"\x00\x01", b"{", b"junk", b"\x00\x7f\x00\x00\x01abc", b'{"company": ""}'))
+        topic = random.choice(("orders", "appointments", "customer-consents", "timers", "consents"))
+        value = random.choice(POISON)
         key = entity_key(random.choice(companies), "e0")
         made.append(Publish(random.uniform(1, LENGTH), topic, key, value))
     return made
 
 
-def _faults(setting: Setting, random: Random, sites: Sequence[str], seed: int, *, zombies: bool) -> list[Item]:
+def _faults(
+    setting: Setting,
+    random: Random,
+    sites: Sequence[str],
+    seed: int,
+    moments: Sequence[float],
+    *,
+    zombies: bool,
+) -> list[Item]:
+    def when() -> float:
+        """Mostly soon after something else has happened or become due."""
+        if random.random() < 0.3:
+            return random.uniform(0.0, LENGTH)
+        return random.choice(moments) + random.random() ** 2 * 3.0
+
     made: list[Item] = []
     machines = [f"m{number}" for number in range(setting.machines)]
     for number in range(random.choice((0, 1, 1, 2, 3))):
@@ -357,29 +450,39 @@ def _faults(setting: Setting, random: Random, sites: Sequence[str], seed: int, *
         if sites and random.random() < 0.7:
             # Consecutive seeds take the awaits in turn, so that a few hundred seeds meet them all.
             site = sites[(seed * 2 + number) % len(sites)]
-        at = random.uniform(0.5, LENGTH)
+        at = 0.0 if random.random() < 0.3 else when()
+        if site and random.random() < 0.5:  # partitions move, and with them what only then is awaited
+            soon = at + random.uniform(0.5, 60)
+            made.append(Fault(soon, "stop", random.choice(machines), random.uniform(0.5, 40)))
         how = f"{disk}@{site}" if site else disk
         made.append(
-            Fault(at, "kill", random.choice(machines), random.uniform(0.5, 40), how, random.choice((0, 0, 1, 3)))
+            Fault(
+                at, "kill", random.choice(machines), random.uniform(0.5, 40), how, random.choice((0, 0, 1, 3))
+            )
         )
     if random.random() < 0.3:
-        made.append(Fault(random.uniform(1, LENGTH), "stop", random.choice(machines), random.uniform(0.5, 40)))
+        made.append(Fault(when(), "stop", random.choice(machines), random.uniform(0.5, 40)))
     for _ in range(random.choice((0, 1, 1, 2))):
         channel = random.choice(("sms", "email"))
         mode = random.choice(MODES)
-        made.append(Fault(random.uniform(0, LENGTH), "provider", channel, random.uniform(5, 400), mode))
+        made.append(Fault(when(), "provider", channel, random.uniform(5, 400), mode))
     if random.random() < 0.3:
-        made.append(Fault(random.uniform(0, LENGTH), "broker", "trouble", random.uniform(5, 200)))
+        made.append(Fault(when(), "broker", "trouble", random.uniform(5, 200)))
     if random.random() < 0.2:
-        made.append(Fault(random.uniform(0, LENGTH), "broker", "slow", random.uniform(5, 200)))
+        made.append(Fault(when(), "broker", "slow", random.uniform(5, 200)))
     for _ in range(random.choice((0, 1, 2))):
-        made.append(Fault(random.uniform(0, LENGTH), "compact"))
+        made.append(Fault(when(), "compact"))
     if random.random() < 0.2:
-        made.append(Fault(random.uniform(0, LENGTH), "tables", random.choice(machines), random.uniform(5, 90)))
-    if random.random() < 0.15:
-        made.append(Fault(random.uniform(0, LENGTH), "rewind"))
+        made.append(Fault(when(), "tables", random.choice(machines), random.uniform(5, 90)))
+    if random.random() < 0.25:
+        at = when()
+        made.append(Fault(at, "rewind"))
+        made.append(Fault(at + 0.1, "stop", random.choice(machines), random.uniform(0.5, 40)))
+    lapses = sum(isinstance(i, Fault) and i.how.endswith(_OWNED) for i in made) * 6
+    for _ in range(lapses or random.choice((0, 0, 0, 0, 1))):
+        made.append(Fault(when(), "silent", random.choice(machines), random.uniform(8.5, 9.9)))
     if zombies and random.random() < 0.5:
-        made.append(Fault(random.uniform(0, LENGTH), "freeze", random.choice(machines), random.uniform(1, 60)))
+        made.append(Fault(when(), "freeze", random.choice(machines), random.uniform(1, 60)))
     return made
 
 
@@ -396,7 +499,9 @@ def _short(value: Record | bytes | None) -> str:
         consent = f"sms={value.sms_consent} email={value.email_consent}"
         return f"{value.company} {value.customer_id} v{value.version} {consent}"
     if isinstance(value, Rule):
-        moment = f"offset={value.offset}" if value.kind is RuleKind.REMINDER else f"{value.trigger}+{value.delay}"
+        moment = (
+            f"offset={value.offset}" if value.kind is RuleKind.REMINDER else f"{value.trigger}+{value.delay}"
+        )
         state = "" if value.enabled else " DISABLED"
         return f"{value.company} {value.id} v{value.version} {value.channel} {moment}{state}"
     return repr(value)[:90]

@@ -150,6 +150,7 @@ class SimWorker(Process):
         self._orders: asyncio.Queue[tuple[str, int, frozenset[Place]]] = asyncio.Queue()
         self._ordered = 0.0
         self._rules: list[tuple[float, tuple[str, str], bool]] = []
+        self._versions: dict[tuple[str, str], int] = {}
         self._assigned: frozenset[Place] = frozenset()
 
     # --- life
@@ -208,11 +209,7 @@ class SimWorker(Process):
             return True
         return any(
             flow.acked_offset
-            < (
-                self._broker.topics[flow.topic][flow.partition].end
-                if all_of_it
-                else flow.end_at_start
-            )
+            < (self._broker.topics[flow.topic][flow.partition].end if all_of_it else flow.end_at_start)
             for flow in self.flows.values()
         )
 
@@ -327,8 +324,12 @@ class SimWorker(Process):
             return  # they are applied later
         for record in records:
             company, rule_id = (record.key or b"").decode().split("/")
-            on = record.value is not None and CODEC.decode(Rule, record.value).enabled
-            self._rules.append((self._broker.loop.seconds, (company, rule_id), on))
+            key = company, rule_id
+            rule = CODEC.decode(Rule, record.value) if record.value is not None else None
+            if rule is not None and rule.version <= self._versions.get(key, -1):
+                continue  # overtaken by a newer one
+            self._versions[key] = rule.version if rule is not None else -1
+            self._rules.append((self._broker.loop.seconds, key, rule is not None and rule.enabled))
 
     async def _read_tables(self) -> None:
         """Reads the reference topics from their beginning and follows them."""

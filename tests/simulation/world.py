@@ -11,6 +11,7 @@ from random import Random
 
 import agents.entity_partition
 import agents.sender_partition
+from schemas.errors import DecodeError
 from schemas.records import Change, Channel, Customer, DeadLetter, Delivery, Timer
 from streams.domain.catalog import Catalog
 from streams.kafka.batches import RecordBatch
@@ -20,7 +21,7 @@ from tests.simulation.broker import Broker, Stored
 from tests.simulation.disk import SimDisk
 from tests.simulation.loop import OWNER, Deadlock, SimLoop
 from tests.simulation.provider import Provider
-from tests.simulation.story import EPOCH, KINDS, LENGTH, PARTITIONS, Fault, Item, Publish, Story
+from tests.simulation.story import EPOCH, KINDS, LENGTH, PARTITIONS, POISON, Fault, Item, Publish, Story
 from tests.simulation.worker import CHANNELS, CODEC, SESSION, Group, Machine, SimWorker
 
 REST = 1_800.0
@@ -100,9 +101,7 @@ class World:
         self.random = Random(story.seed * 2 + 1)
         self.loop = SimLoop()
         self.broker = Broker(self.loop, self.random, _COUNTS, EPOCH)
-        self.providers = {
-            channel: Provider(channel, self.loop, self.random, EPOCH) for channel in CHANNELS
-        }
+        self.providers = {channel: Provider(channel, self.loop, self.random, EPOCH) for channel in CHANNELS}
         self.group = Group(self, self.random)
         self.machines = {
             f"m{number}": Machine(f"m{number}", SimDisk(self.random))
@@ -199,7 +198,9 @@ class World:
         """From one due time to the next, until nothing waits or two days have gone by."""
         deadline = self.loop.seconds + 2 * 86_400
         while self.loop.seconds < deadline:
-            parts = [part for m in self.machines.values() if m.worker for part in m.worker.host.timers.values()]
+            parts = [
+                part for m in self.machines.values() if m.worker for part in m.worker.host.timers.values()
+            ]
             dues = [due for due in (part.next_due() for part in parts) if due is not None]
             if not dues:
                 if not any(part.pending or part.in_flight for part in parts):
@@ -268,7 +269,7 @@ class World:
         if fault.what == "kill" and worker is not None:
             disk, _, site = fault.how.partition("@")
             self._arm(worker, site, fault.skip, disk, fault.seconds)
-        elif fault.what == "stop" and worker is not None and worker.watch is None:
+        elif fault.what == "stop" and worker is not None:
             self.group.leave(worker)
             self.loop.at(end, self._start_again, machine)
         elif fault.what == "provider":
@@ -286,6 +287,9 @@ class World:
         elif fault.what == "tables" and worker is not None:
             worker.tables_slow = fault.seconds
             self.loop.at(end, self._fast_tables, worker)
+        elif fault.what == "silent" and worker is not None:
+            worker.lapsed = self.loop.seconds
+            self.loop.at(end, self._heard, worker)
         elif fault.what == "rewind":
             self.broker.committed.clear()
         elif fault.what == "freeze" and worker is not None:
@@ -318,6 +322,9 @@ class World:
 
     def _fast_tables(self, worker: SimWorker) -> None:
         worker.tables_slow = 0.0
+
+    def _heard(self, worker: SimWorker) -> None:
+        worker.lapsed = None
 
     def _start_again(self, machine: Machine) -> None:
         if machine.worker is not None:  # it has not finished leaving
@@ -364,12 +371,15 @@ class World:
         now = self.loop.seconds
         if batch.topic == "timers":
             for record in batch.records:
-                timer = CODEC.decode(Timer, record.value or b"")
+                try:
+                    timer = CODEC.decode(Timer, record.value or b"")
+                except DecodeError:
+                    continue
                 version = timer.entity_version if timer.change else -1
                 self.out.timers.append((now, timer, version))
         elif batch.topic == "consents":
             for record in batch.records:
-                if record.value is not None:
+                if record.value is not None and record.value not in POISON:
                     self.out.customers.append((now, CODEC.decode(Customer, record.value)))
 
     def _read_logs(self) -> None:

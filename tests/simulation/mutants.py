@@ -1,0 +1,202 @@
+"""Mistakes that the simulation must notice: each breaks one rule of the order of writes, or of the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from agents.entity_partition import EntityPartition
+from agents.partition import PartitionStore
+from agents.sender_partition import SenderPartition
+from schemas.records import Timer
+from streams.stages import arming, delivery, round, slots
+from streams.stages.delivery import DeliveryStage
+from streams.stages.entity import EntityStage
+from streams.stages.firing import Firing
+from streams.stages.ready import ReadyRows
+from streams.stages.slots import Slot
+
+Break = Callable[["Breaker"], None]
+
+
+class Breaker:
+    """Sets attributes, and puts them back."""
+
+    def __init__(self) -> None:
+        self._was: list[tuple[Any, str, Any]] = []
+
+    def set(self, target: Any, name: str, value: Any) -> None:
+        self._was.append((target, name, target.__dict__[name]))
+        setattr(target, name, value)
+
+    def undo(self) -> None:
+        for target, name, value in reversed(self._was):
+            setattr(target, name, value)
+
+
+def _no_offset_check(breaker: Breaker) -> None:
+    """Replays are worked on again: nothing below the stored source offset is skipped."""
+    step = EntityStage.step
+
+    def again(self: EntityStage, records: Any, next_offset: int, now: int) -> Any:
+        self.source = 0
+        return step(self, records, next_offset, now)
+
+    breaker.set(EntityStage, "step", again)
+    breaker.set(EntityPartition, "source", property(lambda self: 0))
+
+
+def _ack_before_produce(breaker: Breaker) -> None:
+    """The state is written, and the source offset with it, before the commands are produced."""
+
+    async def carry_out(self: EntityPartition, round_: Any) -> None:
+        outputs = self._shared.outputs
+        await self._state.commit(round_.changelog, round_.writes)
+        await outputs.timers(round_.clears)
+        await outputs.timers(round_.timers)
+        await outputs.deliveries(round_.log)
+        await outputs.dead_letters(round_.dead)
+
+    breaker.set(EntityPartition, "_carry_out", carry_out)
+
+
+def _store_before_changelog(breaker: Breaker) -> None:
+    """The store is written without the changelog having acknowledged: a disk that is lost takes it along."""
+
+    async def commit(self: PartitionStore, changelog: Any, writes: Any) -> None:
+        self.store.write([*writes])
+
+    breaker.set(PartitionStore, "commit", commit)
+
+
+def _no_final_check(breaker: Breaker) -> None:
+    breaker.set(DeliveryStage, "final_check", lambda self, order: None)
+
+
+def _fire_before_intent(breaker: Breaker) -> None:
+    """The provider is called while the intent is still on its way to the changelog."""
+    carry_out = SenderPartition._round
+
+    async def early(self: SenderPartition, step: Any, next_offset: int | None = None, **more: Any) -> Any:
+        def taken(now: int) -> Any:
+            made = step(now)
+            if made is not None:
+                for send in made.sends:
+                    self._call(self._send(send))
+                made.sends = []
+            return made
+
+        return await carry_out(self, taken, next_offset, **more)
+
+    breaker.set(SenderPartition, "_round", early)
+
+
+def _blocks_nothing(breaker: Breaker) -> None:
+    """What went out already is armed again."""
+    breaker.set(Slot, "blocks", lambda self, delivery_id: False)
+
+
+def _order_ignored(breaker: Breaker) -> None:
+    """An older change of the entity counts like a newer one."""
+    change_of = EntityStage._change
+
+    def anyway(self: Any, record: Any, change: Any, state: Any, round_: Any, now: int) -> Any:
+        if state is not None:
+            state.version = min(state.version, change.version - 1)
+        return change_of(self, record, change, state, round_, now)
+
+    breaker.set(EntityStage, "_change", anyway)
+
+
+def _clear_misses_in_flight(breaker: Breaker) -> None:
+    """A clear leaves alone what is on its way to the provider."""
+
+    def clear(timer: Timer, round_: Any, entities: Any, catalog: Any) -> None:
+        real(timer, _Calm(round_), entities, catalog)
+
+    class _Calm:
+        def __init__(self, round_: Any) -> None:
+            self._round = round_
+            self.table = self
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._round, name, None) or getattr(self._round.table, name)
+
+        def pending_under(self, prefix: bytes) -> Any:
+            found = self._round.table.pending_under(prefix)
+            return [(key, slot) for key, slot in found if slot.row.state not in slots.IN_FLIGHT]
+
+    real = arming.clear
+    breaker.set(delivery, "clear", clear)
+
+
+def _log_not_repeated(breaker: Breaker) -> None:
+    """Log records that may be missing are not produced again at opening."""
+    breaker.set(DeliveryStage, "opened", lambda self: self._sweeper.notice_all() or [])
+
+
+def _moved_is_forgotten(breaker: Breaker) -> None:
+    """Rows put behind the cursor are not read again."""
+    breaker.set(ReadyRows, "moved", lambda self, names: None)
+
+
+def _log_after_slots(breaker: Breaker) -> None:
+    """Log records follow their slots in the changelog, as once they did."""
+    finish = round.DeliveryRound.finish
+
+    def behind(self: Any, source: int | None) -> Any:
+        done = finish(self, source)
+        tail = [item for item in done.changelog if item[0].startswith(round.LOG)]
+        rest = [item for item in done.changelog if not item[0].startswith(round.LOG)]
+        done.changelog = [*rest, *tail]
+        return done
+
+    breaker.set(round.DeliveryRound, "finish", behind)
+
+
+def _inherited_is_sent_again(breaker: Breaker) -> None:
+    """What another worker was sending when it died is taken for not sent."""
+
+    def again(self: Firing, key: bytes, slot: Slot, row: Any, round_: Any) -> None:
+        slot = round_.table.change(key)
+        row.state, row.due = "retrying", round_.now
+        round_.note(key, slot, row, "retrying", "provider_busy")
+
+    breaker.set(Firing, "_inherited", again)
+
+
+def _rules_not_applied(breaker: Breaker) -> None:
+    """A rule that is edited leaves the reminders of booked entities as they are."""
+    breaker.set(EntityStage, "rules_changed", lambda self, rules: None)
+    breaker.set(DeliveryStage, "reference_changed", lambda self, names: None)
+
+
+MUTANTS: Mapping[str, Break] = {
+    "source offset ignored": _no_offset_check,
+    "ack before produce": _ack_before_produce,
+    "store without changelog": _store_before_changelog,
+    "no final check": _no_final_check,
+    "fire before intent": _fire_before_intent,
+    "sent ids forgotten": _blocks_nothing,
+    "version order ignored": _order_ignored,
+    "clear misses in flight": _clear_misses_in_flight,
+    "log not repeated": _log_not_repeated,
+    "moved rows forgotten": _moved_is_forgotten,
+    "log records after slots": _log_after_slots,
+    "inherited is sent again": _inherited_is_sent_again,
+    "rule edits not applied": _rules_not_applied,
+}
+
+FIRST: Mapping[str, int] = {}
+"""Where to begin, for those that are noticed seldom."""
+
+
+@contextmanager
+def broken(name: str) -> Iterator[None]:
+    breaker = Breaker()
+    try:
+        MUTANTS[name](breaker)
+        yield
+    finally:
+        breaker.undo()

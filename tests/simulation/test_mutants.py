@@ -1,0 +1,38 @@
+"""The simulation notices mistakes: each mutant breaks a promise within a bounded number of seeds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from tests.simulation.mutants import FIRST, MUTANTS, broken
+from tests.simulation.run import run_seed
+
+MOST = 200
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_mistake_is_noticed(name: str) -> None:
+    first = FIRST.get(name, 0)
+    with broken(name):
+        caught = next(
+            (seed for seed in range(first, first + MOST) if run_seed(seed).violations),
+            None,
+        )
+    assert caught is not None, f"{name}: not noticed within {MOST} seeds from {first}"
+
+
+def test_a_mistake_is_taken_back() -> None:
+    for name in MUTANTS:
+        with broken(name):
+            pass
+    assert not run_seed(0).violations

@@ -1,0 +1,95 @@
+"""A few of the seeds that ``make sim`` runs by the thousand, and that a seed means the same everywhere."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from tests.simulation import awaits
+from tests.simulation.checks import violations
+from tests.simulation.mutants import broken
+from tests.simulation.run import play, run_seed, shorten, told
+from tests.simulation.story import Publish
+from tests.simulation.world import World
+
+SEEDS = 150
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Workers die in every run; a log of it says nothing."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, 30))
+def test_every_promise_is_kept(first: int) -> None:
+    results = [run_seed(seed) for seed in range(first, first + 30)]
+    failed = {result.seed: result.violations[0] for result in results if result.violations}
+    assert not failed, f"python -m tests.simulation.run --seed {min(failed)}"
+    assert sum(result.kills for result in results) >= 5, "workers die"
+    assert sum(result.taken for result in results) >= 20, "messages are sent"
+
+
+def test_a_seed_is_the_same_run_in_every_process() -> None:
+    program = (
+        "import logging; logging.disable(50)\n"
+        "from tests.simulation.run import play, told\n"
+        "print([play(told(seed))[0].digest for seed in range(40, 52)])"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        for hash_seed in ("1", "2")
+    }
+    assert len(said) == 1, said
+
+
+def test_a_failing_story_is_made_short() -> None:
+    with broken("moved rows forgotten"):
+        seed = next(seed for seed in range(50) if run_seed(seed).violations)
+        whole = told(seed)
+        short = shorten(whole, play(whole)[1])
+        assert play(short)[1], "it still fails"
+    assert len(short.items) < len(whole.items) / 2
+    assert not play(short)[1], "and only because of the mistake"
+
+
+def test_awaits_are_found_in_the_source() -> None:
+    """A new await of the runtime is a new place to die at, by itself."""
+    found = awaits.sites()
+    assert "outputs.Outputs.send#1" in found
+    assert any(site.startswith("sender_partition.SenderPartition._round#") for site in found)
+    assert all(site.partition(".")[0] in awaits.MODULES for site in found)
+    assert len(found) > 60
+
+
+def test_the_oracle_sees_a_lost_change() -> None:
+    """The checks are not blind: a change that the system never got is missed."""
+    seen = 0
+    for seed in range(20):
+        one = told(seed)
+        number = next(
+            (n for n, i in enumerate(one.items) if isinstance(i, Publish) and i.topic == "appointments"), None
+        )
+        if number is None:
+            continue
+        out = World(replace(one, items=one.items[:number] + one.items[number + 1 :])).run()
+        lost = one.items[number]
+        assert isinstance(lost, Publish)
+        out.published.append(lost)
+        out.places[len(out.published) - 1] = ("appointments", 0, 10_000)
+        seen += bool(violations(out))
+    assert seen >= 3
