@@ -181,22 +181,6 @@ class Catalog:
         found = self.status(company, kind, status_id)
         return StatusKind.OPEN if found is None else found.kind
 
-    # --- for sweeps -----------------------------------------------------------------------------
-
-    def rule_versions(self, company: str) -> dict[str, int]:
-        """The version of every rule, enabled or not, as a copy: a sweep remembers what it applied."""
-        return {rule.id: rule.version for rule in self._rules.get(company, {}).values()}
-
-    def stamp(self, company: str, location_id: str) -> tuple[int, int]:
-        """(location version, company version), -1 where there is none: due times computed under another
-        stamp must be computed again, because zone or hours may differ."""
-        location = self.location(company, location_id)
-        owner = self.company(company)
-        return (
-            NO_VERSION if location is None else location.version,
-            NO_VERSION if owner is None else owner.version,
-        )
-
     def _apply_rule(self, rule: Rule) -> bool:
         rules = self._rules.setdefault(rule.company, {})
         old = rules.get(rule.id)

@@ -108,16 +108,6 @@ def test_everything_of_a_company_can_be_listed() -> None:
     catalog.apply(first)
     catalog.apply(second)
     assert catalog.rules_of(SHOP) == (first, second)
-    assert catalog.rule_versions(SHOP) == {"r1": 1, "r2": 9}
-    assert catalog.rule_versions(OTHER) == {}
-
-
-def test_rule_versions_are_a_copy() -> None:
-    catalog = filled()
-    catalog.apply(notification())
-    before = catalog.rule_versions(SHOP)
-    catalog.apply(notification(version=2))
-    assert before == {"r1": 1}
 
 
 def test_what_no_company_has_is_none() -> None:
@@ -179,15 +169,6 @@ def test_zone_and_hours_are_the_locations_else_the_companys() -> None:
     # A location that never opens is not one whose hours nobody gave: it doesn't borrow the company's.
     assert catalog.hours(SHOP, "l") == Hours()
     assert catalog.zone(OTHER, "l") == "UTC"
-
-
-def test_the_stamp_tells_of_every_change_of_zone_and_hours() -> None:
-    catalog = Catalog()
-    assert catalog.stamp(SHOP, "") == (-1, -1)
-    catalog.apply(Company(id=SHOP, name="S", language="en", zone="UTC", version=3))
-    catalog.apply(Location(id="l", company=SHOP, name="L", zone="UTC", version=7))
-    assert catalog.stamp(SHOP, "") == catalog.stamp(SHOP, "?") == (-1, 3)
-    assert catalog.stamp(SHOP, "l") == (7, 3)
 
 
 def test_currency_and_status_kind() -> None:
