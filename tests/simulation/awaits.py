@@ -1,4 +1,4 @@
-"""Every place at which the runtime lets go of the processor: found in its source, so that none is forgotten."""
+"""Every place at which the runtime lets go of the processor: found in its source, none is forgotten."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-
 from schemas.records import (
     FINAL_STATES,
     Channel,
@@ -33,10 +32,7 @@ def violations(out: Outcome) -> list[str]:
         return out.errors or ["the run did not come to its end"]
     log = Log(out)
     found = [*out.errors]
-    for check in (
-        one_story_for_each, nothing_disowned, nothing_missing, nothing_left, pending_is_right, sent_if_nothing_stands_against,
-        no_second_copy, books_agree, nothing_withdrawn, never_early, newest_text, poison, apart,
-    ):  # fmt: skip
+    for check in CHECKS:
         found += check(out, log)
     return found
 
@@ -210,7 +206,8 @@ def books_agree(out: Outcome, log: Log) -> Iterator[str]:
     for taken in books.values():
         told = log.by_id.get(taken.message.delivery_id, [])
         if not told or told[-1].state not in _GONE_OUT:
-            yield f"P2 the provider took {taken.message.delivery_id}; the log: {_told(told[-1]) if told else '-'}"
+            last = _told(told[-1]) if told else "nothing"
+            yield f"P2 the provider took {taken.message.delivery_id}; the log: {last}"
 
 
 # --- P3, P4, P5 at the provider's door ------------------------------------------------------------
@@ -324,9 +321,9 @@ def poison(out: Outcome, log: Log) -> Iterator[str]:
             yield f"P7 no dead letter for {place}"
         elif letters[place].value != value:
             yield f"P7 the dead letter for {place} has other bytes"
-    for place in letters:
+    for place, letter in letters.items():
         if place not in wanted and place[0] != "consents":
-            yield f"P7 a good record in the dead letters: {letters[place]}"
+            yield f"P7 a good record in the dead letters: {letter}"
 
 
 def apart(out: Outcome, log: Log) -> Iterator[str]:
@@ -352,3 +349,20 @@ def _told(record: Delivery) -> str:
         f"{record.company}/{record.kind}/{record.entity_id}/{record.rule_id}/{record.anchor}"
         f"/{record.customer_id} #{record.transition} {record.state}{reason} at {seconds:.3f} s"
     )
+
+
+CHECKS = (
+    one_story_for_each,
+    nothing_disowned,
+    nothing_missing,
+    nothing_left,
+    sent_if_nothing_stands_against,
+    pending_is_right,
+    no_second_copy,
+    books_agree,
+    nothing_withdrawn,
+    never_early,
+    newest_text,
+    poison,
+    apart,
+)

@@ -46,7 +46,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self.seconds = 0.0
         self.steps = 0
         self.errors: list[dict[str, Any]] = []
-        self.set_task_factory(_task)
+        self.set_task_factory(_task)  # type: ignore[arg-type]  # the stub knows no context
         self.set_exception_handler(lambda _, context: self.errors.append(context))
 
     def time(self) -> float:

@@ -113,7 +113,8 @@ def _clear_misses_in_flight(breaker: Breaker) -> None:
     """A clear leaves alone what is on its way to the provider."""
 
     def clear(timer: Timer, round_: Any, entities: Any, catalog: Any) -> None:
-        real(timer, _Calm(round_), entities, catalog)
+        calm: Any = _Calm(round_)
+        real(timer, calm, entities, catalog)
 
     class _Calm:
         def __init__(self, round_: Any) -> None:
@@ -188,8 +189,14 @@ MUTANTS: Mapping[str, Break] = {
     "rule edits not applied": _rules_not_applied,
 }
 
-FIRST: Mapping[str, int] = {}
-"""Where to begin, for those that are noticed seldom."""
+FOCUS: Mapping[str, tuple[str, ...]] = {
+    "source offset ignored": ("self._wake.wait()",),
+    "ack before produce": ("timers(round_.", "dead_letters(round_."),
+    "log not repeated": ("outputs.deliveries(round_.log)",),
+    "log records after slots": ("self._state.commit(round_.changelog",),
+    "inherited is sent again": ("outcome = await sender.send(",),
+}
+"""Where workers are killed when a mistake shows only there: parts of the source lines of awaits."""
 
 
 @contextmanager

@@ -209,7 +209,7 @@ def _rules(company: str) -> list[Rule]:
                 channel=channel,
                 template_id="timed",
                 version=1,
-            )  # fmt: skip
+            )
         )
 
     order, visit, lead = EntityKind.ORDER, EntityKind.APPOINTMENT, EntityKind.LEAD
@@ -296,7 +296,7 @@ def _life(company: str, topic: str, entity_id: str, random: Random) -> list[Item
 
 
 def _ambush(company: str, rules: list[Rule], random: Random) -> list[Item]:
-    """Several reminders of one moment, of a paced channel; while they queue for it, something is withdrawn."""
+    """Several reminders of one moment, on a paced channel; while they queue, something is withdrawn."""
     mine = [rule for rule in rules if rule.company == company and rule.kind is RuleKind.REMINDER]
     visits = [rule for rule in mine if rule.entity is EntityKind.APPOINTMENT]
     if not visits:
@@ -499,9 +499,8 @@ def _short(value: Record | bytes | None) -> str:
         consent = f"sms={value.sms_consent} email={value.email_consent}"
         return f"{value.company} {value.customer_id} v{value.version} {consent}"
     if isinstance(value, Rule):
-        moment = (
-            f"offset={value.offset}" if value.kind is RuleKind.REMINDER else f"{value.trigger}+{value.delay}"
-        )
+        reminder = value.kind is RuleKind.REMINDER
+        when = f"offset={value.offset}" if reminder else f"{value.trigger}+{value.delay}"
         state = "" if value.enabled else " DISABLED"
-        return f"{value.company} {value.id} v{value.version} {value.channel} {moment}{state}"
+        return f"{value.company} {value.id} v{value.version} {value.channel} {when}{state}"
     return repr(value)[:90]

@@ -149,6 +149,7 @@ class SimWorker(Process):
         self._tables_confirmed = float("-inf")
         self._orders: asyncio.Queue[tuple[str, int, frozenset[Place]]] = asyncio.Queue()
         self._ordered = 0.0
+        self._first_read = asyncio.Event()
         self._rules: list[tuple[float, tuple[str, str], bool]] = []
         self._versions: dict[tuple[str, str], int] = {}
         self._assigned: frozenset[Place] = frozenset()
@@ -173,8 +174,7 @@ class SimWorker(Process):
                     await self.host.pause()
                     self._world.group.revoked(self, generation)
                 elif order == "assign":
-                    while self._tables_confirmed < 0:
-                        await asyncio.sleep(0.05)
+                    await self._first_read.wait()
                     await self.tables.applied()
                     await self.host.resume(places)
                     self._start_flows(places)
@@ -192,9 +192,8 @@ class SimWorker(Process):
         host = self.host
         if self.frozen or not host.ready or not self.tables_read or self.unread(all_of_it=True):
             return False
-        parts = [*host.entities.values(), *host.timers.values()]
-        return not any(part.sweeping for part in parts) and not any(
-            part.in_flight for part in host.timers.values()
+        return not any(part.sweeping for part in host.entities.values()) and not any(
+            part.sweeping or part.in_flight for part in host.timers.values()
         )
 
     @property
@@ -229,7 +228,7 @@ class SimWorker(Process):
             self._fail(error)
 
     def rules_at(self, seconds: float, company: str, rule_id: str) -> bool | None:
-        """Was the rule on as this worker had read it before that moment? None: nothing had been read of it."""
+        """Was the rule on as this worker had read it before that moment? None: it had not."""
         state = None
         for at, key, on in self._rules:
             if at < seconds and key == (company, rule_id):
@@ -264,7 +263,9 @@ class SimWorker(Process):
         for flow in flows.values():
             flow.next_offset = 1 << 60  # nothing more is handed out
         deadline = self._broker.loop.seconds + DRAIN
-        while any(flow.in_flight for flow in flows.values()) and self._broker.loop.seconds < deadline:
+        while (  # noqa: ASYNC110 - an event for each flow would say it at more length
+            any(flow.in_flight for flow in flows.values()) and self._broker.loop.seconds < deadline
+        ):
             await asyncio.sleep(0.05)
         for place, flow in flows.items():
             self._commit(place, flow)
@@ -281,15 +282,15 @@ class SimWorker(Process):
     async def _consume(self, flow: PartitionFlow, handle: Callable[[RecordBatch], object]) -> None:
         log = self._broker.topics[flow.topic][flow.partition]
         random = self._world.random
-        while flow.live:
+        while True:
             if flow.next_offset >= log.end:
                 more = asyncio.Event()
                 log.waiting.append(more)
                 await more.wait()
-                if not flow.live or flow.next_offset >= log.end:
-                    continue
             await asyncio.sleep(self._broker.delay(0.1))
-            if flow.next_offset >= log.end or not flow.live:
+            if not flow.live:
+                return
+            if flow.next_offset >= log.end:
                 continue
             records, position = log.read(flow.next_offset, random.choice((1, 2, 10, 100)))
             batch = flow.take(records, position)
@@ -297,12 +298,12 @@ class SimWorker(Process):
                 try:
                     await handle(batch)  # type: ignore[misc]  # every handler is a coroutine
                 except StoreClosed:
-                    if flow.live:
+                    if batch.live:
                         raise
                     # It took longer than a revoke waits, and the partition is gone: ends the worker.
                     self._world.ended(self)
                     return
-                if flow.live:
+                if batch.live:
                     self._note(batch)
                 batch.ack()
 
@@ -349,6 +350,7 @@ class SimWorker(Process):
                         [BroadcastRecord(name, r.key or b"", r.value, 0, r.offset) for r in records]
                     )
                 log.waiting.append(wake)
+            self._first_read.set()
             self._tables_confirmed = float("inf")  # confirmed as long as nothing more is written
             await wake.wait()
             self._tables_confirmed = broker.loop.seconds

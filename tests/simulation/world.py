@@ -13,13 +13,12 @@ import agents.entity_partition
 import agents.sender_partition
 from schemas.errors import DecodeError
 from schemas.records import Change, Channel, Customer, DeadLetter, Delivery, Timer
-from streams.domain.catalog import Catalog
 from streams.kafka.batches import RecordBatch
 from streams.kafka.topics import REFERENCE_TOPICS
 from tests.simulation import awaits
 from tests.simulation.broker import Broker, Stored
 from tests.simulation.disk import SimDisk
-from tests.simulation.loop import OWNER, Deadlock, SimLoop
+from tests.simulation.loop import Deadlock, SimLoop
 from tests.simulation.provider import Provider
 from tests.simulation.story import EPOCH, KINDS, LENGTH, PARTITIONS, POISON, Fault, Item, Publish, Story
 from tests.simulation.worker import CHANNELS, CODEC, SESSION, Group, Machine, SimWorker
@@ -136,7 +135,7 @@ class World:
         for worker in [*self._graves, *workers]:
             for task in list(worker.tasks):
                 with contextlib.suppress(RuntimeError):
-                    task.get_coro().close()  # type: ignore[union-attr]  # all of them are coroutines
+                    task.get_coro().close()
 
     # --- the play
 
@@ -145,10 +144,10 @@ class World:
             self._publish(item)
         for machine in self.machines.values():
             self._start(machine)
-        for item in self.story.items:
-            if item.at > self.loop.seconds:
-                await asyncio.sleep(item.at - self.loop.seconds)
-            self._happen(item)
+        for happening in self.story.items:
+            if happening.at > self.loop.seconds:
+                await asyncio.sleep(happening.at - self.loop.seconds)
+            self._happen(happening)
         await asyncio.sleep(max(0.0, LENGTH - self.loop.seconds))
         self._heal()
         if not await self._rest(REST):
@@ -181,7 +180,7 @@ class World:
         """True once everybody has been idle for some looks."""
         deadline = self.loop.seconds + longest
         idle = 0
-        while self.loop.seconds < deadline:
+        while self.loop.seconds < deadline and len(self.out.errors) < 4:
             await asyncio.sleep(0.7)
             workers = [machine.worker for machine in self.machines.values()]
             for worker in workers:
@@ -195,7 +194,9 @@ class World:
         return False
 
     async def _to_the_end(self) -> None:
-        """From one due time to the next, until nothing waits or two days have gone by."""
+        """From one due time to the next, until nothing waits, two days have gone by, or what is due is not
+        looked at any more."""
+        stuck = 0
         deadline = self.loop.seconds + 2 * 86_400
         while self.loop.seconds < deadline:
             parts = [
@@ -203,11 +204,15 @@ class World:
             ]
             dues = [due for due in (part.next_due() for part in parts) if due is not None]
             if not dues:
-                if not any(part.pending or part.in_flight for part in parts):
+                stuck += 1
+                if stuck > 1_000 or not any(part.pending or part.in_flight for part in parts):
                     return
                 await asyncio.sleep(1.0)
             else:
                 wait = (min(dues) - self.broker.now()) / 1000
+                stuck = stuck + 1 if wait <= 0 else 0
+                if stuck > 1_000:
+                    return
                 await asyncio.sleep(max(0.3, wait + 0.3))
         await self._rest(60.0)
 
@@ -231,7 +236,7 @@ class World:
         """The worker ended itself by an error; somebody starts it again."""
         if worker.alive and not self._over:
             self.out.errors.append(f"{worker.name} ended: {worker.error!r}")
-            self._kill(worker, "keep", 1.0)
+            self._kill(worker, "keep", 1.0 if len(self.out.errors) < 4 else 1e9)  # not for ever
 
     def ended(self, worker: SimWorker) -> None:
         """The worker ended as it may; somebody starts it again."""
@@ -258,7 +263,8 @@ class World:
         worker.machine.disk.crash(disk)
         now = self.loop.seconds
         self.loop.at(now + SESSION, self.group.remove, worker)
-        self.loop.at(now + (1.0 if self._healed else down), self._start, worker.machine)
+        if down < 1e6:
+            self.loop.at(now + (1.0 if self._healed else down), self._start, worker.machine)
 
     # --- faults
 
