@@ -142,7 +142,9 @@ def arm(timer: Timer, round_: DeliveryRound, entities: Entities, catalog: Catalo
     )
     known = round_.table.get(key)
     newest = (timer.entity_version, timer.rule_version)
-    if known is not None and newest <= (known.head.version, known.head.rule_version):
+    # A late event that is known here was told of when it came first, whatever became of the rule since.
+    late = timer.reason == Reason.OUT_OF_ORDER
+    if known is not None and (late or newest <= (known.head.version, known.head.rule_version)):
         round_.count("repeat")
         return
     # Only the rule is newer: what has come to its end already need not be told once more.
@@ -151,7 +153,7 @@ def arm(timer: Timer, round_: DeliveryRound, entities: Entities, catalog: Catalo
     slot.head.version, slot.head.rule_version = newest
     row = _new_row(timer)
     old = slot.row
-    if timer.reason == Reason.OUT_OF_ORDER:
+    if late:
         row.due = round_.now
         slot.row = row
         round_.end(key, slot, DeliveryState.SUPPRESSED, Reason.OUT_OF_ORDER)
