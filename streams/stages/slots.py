@@ -218,7 +218,9 @@ class SlotTable:
                 done.writes.append(("due", due_key(due, key), None))
             if slot is not None and slot.row is not None:
                 done.writes.append(("due", due_key(now_due, key), _encode((slot.row, slot.successor))))
-                if due != now_due or slot.row is not row:
+                # Also one that stays where it was: it may have been taken from there to be looked at. Only
+                # what is on its way to the provider is not looked at again before there is an answer.
+                if due != now_due or slot.row is not row or slot.row.state != DeliveryState.SENDING:
                     done.moved.append((now_due, key))
             if until >= 0 and until != now_until:
                 done.writes.append(("expiry", due_key(until, key), None))
