@@ -321,6 +321,16 @@ def poison(out: Outcome, log: Log) -> Iterator[str]:
             yield f"P7 no dead letter for {place}"
         elif letters[place].value != value:
             yield f"P7 the dead letter for {place} has other bytes"
+    disturbed = {
+        (item.what, item.to)
+        for item in out.story.items
+        if isinstance(item, Fault) and item.what in {"kill", "broker", "freeze"}
+    }
+    if not disturbed:  # then nothing is worked on twice, whatever the group's offsets say
+        for place in letters:
+            number = sum((letter.topic, letter.partition, letter.offset) == place for letter in out.dead)
+            if number > 1 and place[0] != "customer-consents":
+                yield f"P2 {place} was worked on {number} times"
     for place, letter in letters.items():
         if place not in wanted and place[0] != "consents":
             yield f"P7 a good record in the dead letters: {letter}"

@@ -190,7 +190,6 @@ MUTANTS: Mapping[str, Break] = {
 }
 
 FOCUS: Mapping[str, tuple[str, ...]] = {
-    "source offset ignored": ("self._wake.wait()",),
     "ack before produce": ("timers(round_.", "dead_letters(round_."),
     "log not repeated": ("outputs.deliveries(round_.log)",),
     "log records after slots": ("self._state.commit(round_.changelog",),

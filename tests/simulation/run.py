@@ -155,6 +155,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{len(awaits.sites())} awaits; {sum(r.taken for r in results)} messages taken by the providers, "
         f"{sum(r.records for r in results)} log records"
     )
+    missed = sorted(awaits.sites().keys() - hit)
+    if missed and len(results) >= 1_000:
+        console.print(f"nobody died at: {', '.join(missed)}", markup=False)
     if failed:
         counts = Counter(kind_of(text) for result in failed for text in result.violations)
         console.print(f"broken: {dict(counts)}", markup=False)

@@ -450,7 +450,7 @@ def _faults(
         if sites and random.random() < 0.7:
             # Consecutive seeds take the awaits in turn, so that a few hundred seeds meet them all.
             site = sites[(seed * 2 + number) % len(sites)]
-        at = 0.0 if random.random() < 0.3 else when()
+        at = 0.0 if random.random() < (0.6 if site else 0.1) else when()
         if site and random.random() < 0.5:  # partitions move, and with them what only then is awaited
             soon = at + random.uniform(0.5, 60)
             made.append(Fault(soon, "stop", random.choice(machines), random.uniform(0.5, 40)))

@@ -108,6 +108,7 @@ class World:
         }
         self.out = Outcome(story, providers=self.providers)
         self._number = 0
+        self._consents_noted: set[tuple[int, int]] = set()
         self._healed = False
         self._over = False
         self._graves: list[SimWorker] = []
@@ -384,9 +385,14 @@ class World:
                 version = timer.entity_version if timer.change else -1
                 self.out.timers.append((now, timer, version))
         elif batch.topic == "consents":
-            for record in batch.records:
-                if record.value is not None and record.value not in POISON:
-                    self.out.customers.append((now, CODEC.decode(Customer, record.value)))
+            # Those before the batch too: a store that was rebuilt has them from the log itself.
+            for stored in self.broker.topics["consents"][batch.partition].records:
+                place = batch.partition, stored.offset
+                if stored.offset >= batch.next_offset or place in self._consents_noted:
+                    continue
+                self._consents_noted.add(place)
+                if stored.value is not None and stored.value not in POISON:
+                    self.out.customers.append((now, CODEC.decode(Customer, stored.value)))
 
     def _read_logs(self) -> None:
         records: list[Stored] = self.broker.topics["delivery-log"][0].records
