@@ -231,7 +231,8 @@ class BatchProducer:
 
     def purge(self) -> None:
         """Gives up everything that is queued or in flight: the calls that wait for it raise ProduceError.
-        What was in flight may have been written. For a worker that has lost its partitions."""
+        What was in flight may have been written; a call made right afterwards may be given up too (librdkafka
+        purges in threads of its own), as retriable. For a worker that has lost its partitions."""
         if self._producer is not None:
             self._producer.purge()
 
