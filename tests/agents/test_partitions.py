@@ -123,7 +123,7 @@ async def test_a_partition_is_left_when_its_step_is_complete(world: World) -> No
         world.catalog.apply(reminder(2))
         part.reference_changed([(C, "rem")])
         async with asyncio.timeout(30):
-            while not part.sweeping:  # noqa: ASYNC110 - the step has no event
+            while not part._lock.locked():  # noqa: ASYNC110 - the step under way has no event
                 await asyncio.sleep(0)
         closing = asyncio.create_task(part.close())
         done, _ = await asyncio.wait([closing], timeout=0.3)
