@@ -362,7 +362,7 @@ def _compose(
         html=mail.html,
         message_id=message_id(pending.delivery_id, email_domain),
     )
-    note = f"mailbox {rule.mailbox_id} is not connected; sent from the service's address"
+    note = f"sent from the service's address, not from mailbox {rule.mailbox_id}"
     return Send(email, expiry, note if rule.mailbox_id else "")
 
 

@@ -166,13 +166,16 @@ def test_the_companys_name_stands_in_for_a_missing_sender_name() -> None:
     assert sent.message.from_name == "Acme"
 
 
-def test_a_rule_with_a_mailbox_falls_back_to_the_service_and_says_so() -> None:
+@pytest.mark.parametrize("connected", [True, False])
+def test_a_rule_with_a_mailbox_falls_back_to_the_service_and_says_so(connected: bool) -> None:
     rule = notification(Trigger.STATUS_CHANGED, channel=Channel.EMAIL, mailbox_id="box")
-    sent = due(rule, Mailbox(id="box", company=C, address="ann@gmail.example", connected=False, version=1))
+    sent = due(
+        rule, Mailbox(id="box", company=C, address="ann@gmail.example", connected=connected, version=1)
+    )
     assert isinstance(sent, Send)
     assert isinstance(sent.message, EmailMessage)
     assert sent.message.from_address == "shop@acme.example"
-    assert "box" in sent.note
+    assert sent.note == "sent from the service's address, not from mailbox box"
 
 
 def test_a_message_is_valid_for_at_least_a_second() -> None:
