@@ -196,6 +196,10 @@ class Worker:
     def _place(self, tp: TP) -> Place:
         return Place(tp.topic.removeprefix(self._prefix), tp.partition)
 
+    def _failure(self) -> BaseException | None:
+        """What ended a task that nobody awaits."""
+        return self._host.failure() or self._tables.reader.failure
+
     async def _watch(self) -> None:
         """Ends the worker when a task that nobody awaits has failed."""
         said: list[str] = []
@@ -206,7 +210,7 @@ class Worker:
                 if reason not in said:
                     log.warning("nothing is sent: %s", reason)
             said = closed
-            failure = self._host.failure() or self._tables.reader.failure
+            failure = self._failure()
             if failure is not None:
                 log.critical("ending: %r", failure, exc_info=failure)
                 await self.app.crash(failure)
@@ -231,7 +235,9 @@ class Worker:
         for topic in (*INPUT_TOPICS, "consents", "timers"):
             metrics.partitions.labels(topic).set(owned.get(self._prefix + topic, 0))
         senders = host.timers.values()
-        dues = [due for due in (part.next_due() for part in senders) if due is not None] if host.ready else []
+        # A task that is dead looks idle: what waits for it must not be told that all is done.
+        ready = host.ready and self._failure() is None
+        dues = [due for due in (part.next_due() for part in senders) if due is not None] if ready else []
         sweeping = sum(part.sweeping for part in senders)
         sweeping += sum(part.sweeping for part in host.entities.values())
         pending = sum(part.pending for part in senders)
@@ -243,8 +249,8 @@ class Worker:
         for channel, number in host.in_flight().items():
             metrics.in_flight.labels(str(channel)).set(number)
         return {
-            "ready": host.ready,
-            "sending_stopped": list(self._gate.closed()) if host.ready else [],
+            "ready": ready,
+            "sending_stopped": list(self._gate.closed()) if ready else [],
             "now": self._clock.now(),
             "positions": positions,
             "next_due": min(dues, default=None),
