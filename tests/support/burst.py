@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from schemas.records import Change, Channel, EntityKind, Template, TemplateText, Trigger
@@ -65,11 +66,12 @@ class Burst:
         )
         cluster.script_sms(behaviours=[{"fault": "delay", "times": 0, "seconds": 0.1}])
 
-    def publish(self) -> None:
-        """All changes, the versions of each order in their order."""
+    def publish(self, orders: Iterable[int] = range(ORDERS)) -> None:
+        """All changes of these orders, the versions of each in their order. Every order must be published
+        before ``finish``."""
         now = self.clock.now()
         found: list[Change] = []
-        for n in range(ORDERS):
+        for n in orders:
             customer = f"c{n % CUSTOMERS}"
             states = [facts(status, now + 2 * HOUR, customer) for status in ("new", "ready", "gone")]
             if n % CANCELLED_EVERY:
