@@ -1,13 +1,14 @@
 """A local mail server that keeps what it gets as ``.eml`` files, with faults on demand at every phase.
 
 SMTP as RFC 5321 has it, with STARTTLS (or TLS from the start), AUTH PLAIN and LOGIN, 8BITMIME, SMTPUTF8 and
-enhanced status codes. It relays nothing.
+enhanced status codes. It relays nothing. Besides: ``XCONTROL {...}`` (see ``control``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 import ssl
 import time
@@ -59,6 +60,8 @@ class Fault(StrEnum):
     """Never answers."""
     DELAY = "delay"
     """Answers as usual after ``seconds``."""
+    HOLD = "hold"
+    """Answers as usual when ``control`` is asked to ``release``."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,6 +97,8 @@ class MailFake:
     connections: int = 0
     """So far."""
     open: int = 0
+    held: int = 0
+    """Sessions that wait for their release."""
     most_open: int = 0
     commands: list[str] = field(default_factory=list)
     """The last 1,000 verbs."""
@@ -101,6 +106,7 @@ class MailFake:
     port: int = 0
     _server: asyncio.Server | None = None
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    release: asyncio.Event = field(default_factory=asyncio.Event)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -114,6 +120,23 @@ class MailFake:
 
     def script(self, at: At, fault: Fault, text: str = "", **details: Any) -> None:
         self.behaviours.append(Behaviour(at=at, fault=fault, text=text, **details))
+
+    def control(self, text: str) -> str:
+        """The reply to ``{"behaviours": [{"at": ..., "fault": ..., ...}], "clear": true, "release": true}``;
+        each is optional."""
+        try:
+            wish = json.loads(text)
+            if wish.get("clear"):
+                self.behaviours.clear()
+            if wish.get("release"):
+                self.release.set()
+                self.release = asyncio.Event()
+            for one in wish.get("behaviours", ()):
+                more = {key: value for key, value in one.items() if key not in {"at", "fault"}}
+                self.script(At(one["at"]), Fault(one["fault"]), **more)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            return f"501 5.5.4 {error}"
+        return "250 " + json.dumps({"behaviours": len(self.behaviours), "held": self.held})
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self._server = await asyncio.start_server(
@@ -242,6 +265,8 @@ class _Session:
                 case "QUIT":
                     await self._reply("221 2.0.0 Bye")
                     return
+                case "XCONTROL":
+                    await self._reply(self._server.control(rest))
                 case _:
                     await self._reply("502 5.5.2 Unknown command")
 
@@ -355,6 +380,13 @@ class _Session:
         match behaviour.fault:
             case Fault.DELAY:
                 await asyncio.sleep(behaviour.seconds)
+                return False
+            case Fault.HOLD:
+                self._server.held += 1
+                try:
+                    await self._server.release.wait()
+                finally:
+                    self._server.held -= 1
                 return False
             case Fault.HANG:
                 # Nor reads on: whoever is sending a large body gets stuck, as with a machine that is gone.

@@ -45,6 +45,8 @@ class Fault(StrEnum):
 
     DELAY = "delay"
     """Served after ``seconds``."""
+    HOLD = "hold"
+    """Served when ``control`` is asked to ``release``, whoever is still there to hear of it."""
     REFUSE = "refuse"
     """Not accepted: ``status`` and ``code`` as JSON, with Retry-After if ``retry_after`` is not empty."""
     PROBLEM = "problem"
@@ -94,12 +96,15 @@ class SmsFake:
     """False: the list does not show anything yet (it lags behind)."""
 
     requests: int = 0
+    held: int = 0
+    """Requests that wait for their release."""
     most_connections: int = 0
     ledger: Ledger = field(init=False)
     host: str = ""
     port: int = 0
     _runner: web.AppRunner | None = None
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _release: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.folder / "sms.jsonl" if self.folder is not None else None)
@@ -238,11 +243,13 @@ class SmsFake:
 
     def _resource(self, to: str, sender: str, body: str) -> Entry:
         sid = "SM" + secrets.token_hex(16)
-        stamp = format_datetime(datetime.fromtimestamp(self.now() // 1000, UTC))
+        now = self.now()
+        stamp = format_datetime(datetime.fromtimestamp(now // 1000, UTC))
         service = sender.startswith("MG") and len(sender) == 34
         return {
             "sid": sid,
             "account_sid": self.account,
+            "at": now,  # milliseconds: the API's own stamps are whole seconds
             "api_version": "2010-04-01",
             "body": body,
             "date_created": stamp,
@@ -283,6 +290,12 @@ class SmsFake:
         match behaviour.fault:
             case Fault.DELAY:
                 await asyncio.sleep(behaviour.seconds)
+            case Fault.HOLD:
+                self.held += 1
+                try:
+                    await self._release.wait()
+                finally:
+                    self.held -= 1
             case Fault.REFUSE:
                 code = behaviour.code or behaviour.status
                 return _error(behaviour.status, code, behaviour.message, headers)
@@ -333,16 +346,19 @@ class SmsFake:
             self.control(await request.json())
         except (TypeError, ValueError) as error:
             return web.json_response({"error": str(error)}, status=400)
-        return web.json_response({"behaviours": len(self.behaviours)})
+        return web.json_response({"behaviours": len(self.behaviours), "held": self.held})
 
     def control(self, wish: Mapping[str, Any]) -> None:
         """``{"behaviours": [{"fault": ..., ...}], "opted_out": [...], "invalid": [...], "listed": bool,
-        "clear": true}``; each is optional. Raises TypeError or ValueError."""
+        "clear": true, "release": true}``; each is optional. Raises TypeError or ValueError."""
         if wish.get("clear"):
             self.behaviours.clear()
             self.opted_out.clear()
             self.invalid.clear()
             self.listed = True
+        if wish.get("release"):
+            self._release.set()
+            self._release = asyncio.Event()
         for one in wish.get("behaviours", ()):
             self.script(Fault(one["fault"]), **{key: value for key, value in one.items() if key != "fault"})
         self.opted_out.update(wish.get("opted_out", ()))
@@ -371,6 +387,7 @@ class SmsFake:
 
 _KEPT = {"status_callback": "StatusCallback", "validity_period": "ValidityPeriod"}
 """Asked for, never shown by the API."""
+_HIDDEN = frozenset({*_KEPT, "at"})
 
 
 def segments_of(text: str) -> int:
@@ -394,7 +411,7 @@ def reset(transport: asyncio.BaseTransport | None) -> None:
 
 
 def _public(entry: Entry) -> Entry:
-    return {key: value for key, value in entry.items() if key not in _KEPT}
+    return {key: value for key, value in entry.items() if key not in _HIDDEN}
 
 
 def _cells(entries: Iterable[Entry]) -> Iterable[tuple[Any, ...]]:

@@ -57,7 +57,7 @@ async def test_sms_keeps_what_it_accepted_through_a_kill(tmp_path: Path) -> None
     async with aiohttp.ClientSession() as session:
         control = {"behaviours": [{"fault": "refuse", "status": 429, "code": 20429, "retry_after": "3"}]}
         async with session.post(f"{url}/_control", json=control) as answer:
-            assert await answer.json() == {"behaviours": 1}
+            assert await answer.json() == {"behaviours": 1, "held": 0}
         async with session.post(f"{url}/_control", json={"behaviours": [{"fault": "??"}]}) as answer:
             assert answer.status == 400
     refused = await sender.send(sms())
@@ -94,6 +94,62 @@ async def test_mail_keeps_what_it_accepted(tmp_path: Path) -> None:
     assert (folder / "000001.eml").read_bytes() == b"Subject: x\r\n\r\nhello\r\n"
     [line] = (folder / "mail.jsonl").read_text().splitlines()
     assert json.loads(line)["to"] == ["b@y.example"]
+
+
+async def test_what_is_held_is_served_when_it_is_released(tmp_path: Path) -> None:
+    mails, facts = await started("mail", tmp_path)
+    control = aiosmtplib.SMTP(hostname=facts["host"], port=facts["port"])
+    await control.connect()
+
+    async def wish(text: bytes) -> tuple[int, str]:
+        reply = await control.execute_command(b"XCONTROL", text)
+        return reply.code, reply.message
+
+    assert await wish(b'{"behaviours": [{"at": "rcpt", "fault": "hold"}]}') == (
+        250,
+        '{"behaviours": 1, "held": 0}',
+    )
+    assert (await wish(b'{"behaviours": [{"at": "nowhere", "fault": "hold"}]}'))[0] == 501
+    mail = asyncio.create_task(
+        aiosmtplib.send(
+            "Subject: x\n\nhello\n",
+            sender="a@x.example",
+            recipients=["b@y.example"],
+            hostname=facts["host"],
+            port=facts["port"],
+        )
+    )
+    async with asyncio.timeout(30):
+        while '"held": 1' not in (await wish(b"{}"))[1]:
+            assert not mail.done()
+            await asyncio.sleep(0.01)
+    assert not (tmp_path / "ledger" / "000001.eml").exists()
+    await wish(b'{"release": true}')
+    await mail
+    assert (tmp_path / "ledger" / "000001.eml").exists()
+    control.close()
+    assert await ended(mails, signal.SIGTERM) == 0
+
+    texts, facts = await started("sms", tmp_path)
+    url = f"http://{facts['host']}:{facts['port']}"
+    sender = TwilioSms(TwilioSettings(account_sid=ACCOUNT, token=Secret(TOKEN), api_base=url))
+
+    async with aiohttp.ClientSession() as session:
+
+        async def held(**more: object) -> int:
+            async with session.post(f"{url}/_control", json=more) as answer:
+                return int((await answer.json())["held"])
+
+        await held(behaviours=[{"fault": "hold"}])
+        text = asyncio.create_task(sender.send(sms()))
+        async with asyncio.timeout(30):
+            while await held() < 1:
+                assert not text.done()
+                await asyncio.sleep(0.01)
+        await held(release=True)
+        assert isinstance(await text, Accepted)
+    await sender.close()
+    assert await ended(texts, signal.SIGTERM) == 0
 
 
 async def test_a_line_cut_off_by_a_crash_is_taken_back(tmp_path: Path) -> None:

@@ -135,7 +135,9 @@ class Cluster:
         self._starts: Counter[int] = Counter()
         self._supervised = False
         self.sms_url = ""
-        self._mail_port = 0
+        self.mail_port = 0
+        self.own: dict[int, dict[str, str]] = {}
+        """Environment variables of single workers, by number."""
         registry = EmbeddedRegistry()
         asyncio.run(registry.register_all())
         self.codec = Codec(registry)
@@ -170,7 +172,7 @@ class Cluster:
         for entry in found.values():
             entry.update(read_ready(entry["ready"], entry["child"], deadline=DEADLINE))
         self.sms_url = f"http://127.0.0.1:{found['sms']['port']}"
-        self._mail_port = int(found["mail"]["port"])
+        self.mail_port = int(found["mail"]["port"])
 
     def environment(self, data: Path) -> dict[str, str | None]:
         """Of a worker: nothing of this process's own settings gets through."""
@@ -184,7 +186,7 @@ class Cluster:
             "sms_token": "env:TEST_SMS_TOKEN",
             "sms_api": self.sms_url,
             "smtp_host": "127.0.0.1",
-            "smtp_port": str(self._mail_port or 25),
+            "smtp_port": str(self.mail_port or 25),
             "smtp_tls": "none",
         }
         if self._clock is not None:
@@ -199,7 +201,8 @@ class Cluster:
         self._starts[number] += 1
         data = self.folder / f"worker-{number}"
         name = f"worker-{number}.{self._starts[number]}"
-        child = self._processes.start(name, ["-m", "console", "worker"], self.environment(data))
+        environment = self.environment(data) | self.own.get(number, {})
+        child = self._processes.start(name, ["-m", "console", "worker"], environment)
         worker = self._workers[number] = Worker(number, child, data)
         return worker
 
@@ -324,8 +327,9 @@ class Cluster:
             entry["id"] = re.sub(r"\s", "", str(headers["Message-ID"]))
         return found
 
-    def script_sms(self, **wish: Any) -> None:
-        """``behaviours=[{"fault": "delay", "times": 0, "seconds": 0.1}]``, ``clear=True``, ..."""
+    def script_sms(self, **wish: Any) -> int:
+        """``behaviours=[{"fault": "delay", "times": 0, "seconds": 0.1}]``, ``clear=True``, ... Returns how
+        many requests are being held."""
         request = urllib.request.Request(
             f"{self.sms_url}/_control",
             data=json.dumps(wish).encode(),
@@ -333,6 +337,7 @@ class Cluster:
         )
         with urllib.request.urlopen(request, timeout=10) as answer:
             assert answer.status == 200
+            return int(json.load(answer)["held"])
 
     # --- waiting and judging
 
@@ -495,7 +500,13 @@ def kafka_cluster(
     # The broker refuses session time-outs below group.min.session.timeout.ms, 6 s.
     given = {"session_timeout": "6000", "topic_prefix": prefix, "group": f"{prefix}carillon"}
     given |= settings or {}
-    plan = topic_plan(Settings(partitions=int(given.get("partitions", PARTITIONS)), topic_prefix=prefix))
+    plan = topic_plan(
+        Settings(
+            partitions=int(given.get("partitions", PARTITIONS)),
+            replication=int(given.get("replication", "1")),
+            topic_prefix=prefix,
+        )
+    )
     if topics:
         asyncio.run(create(bootstrap, {}, plan))
     cluster = Cluster(bootstrap, folder, given, clock=clock)

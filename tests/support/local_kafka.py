@@ -10,8 +10,9 @@ import pytest
 from deploy.local_kafka import LocalKafka, LocalKafkaError
 from deploy.local_kafka.jars import jars, java
 
-PROPERTIES = {"log.cleaner.backoff.ms": "200"}
-"""The log cleaner looks five times a second, so that compaction happens within a test."""
+PROPERTIES = {"log.cleaner.backoff.ms": "200", "group.min.session.timeout.ms": "1000"}
+"""The log cleaner looks five times a second, so that compaction happens within a test; and a test need not
+wait six seconds until the group gives up a worker that was killed."""
 
 
 @pytest.fixture(scope="session")
