@@ -11,7 +11,7 @@ from schemas.errors import DecodeError
 from schemas.records import EntityKind
 from streams.kafka.batches import Record, RecordBatch
 from streams.kafka.topics import MAX_VALUE
-from streams.stages.entity import FAMILIES, EntityRound, EntityStage, Incoming, restored
+from streams.stages.entity import FAMILIES, EntityRound, EntityStage, Incoming, restored, snapshot
 
 _TIDY_LOOK = 60.0
 """Seconds between looks whether it is time to forget old entities."""
@@ -37,7 +37,7 @@ class EntityPartition:
         self._wake = asyncio.Event()
         self._sweeper: asyncio.Task[None] | None = None
         self._state = PartitionStore(
-            shared, f"{topic}-state", partition, FAMILIES, lambda _, records: restored(records)
+            shared, f"{topic}-state", partition, FAMILIES, lambda _, records: restored(records), snapshot
         )
         self._stage = self._new_stage()
 

@@ -11,8 +11,9 @@ import msgspec
 from schemas.codec import Codec
 from schemas.records import DeadLetter, Delivery, Suppression, Timer
 from streams.domain.ids import customer_key, log_key, suppression_key
-from streams.kafka.producer import BatchProducer, ProduceError
+from streams.kafka.producer import BatchProducer, Headers, ProduceError
 from streams.kafka.topics import MAX_VALUE
+from streams.stages.fencing import EPOCH_HEADER, header_of
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +40,19 @@ class Outputs:
     def topic(self, name: str) -> str:
         return self._prefix + name
 
-    async def send(self, name: str, records: KeyedValues, *, partition: int | None = None) -> dict[int, int]:
+    async def send(
+        self,
+        name: str,
+        records: KeyedValues,
+        *,
+        partition: int | None = None,
+        headers: Headers | None = None,
+    ) -> dict[int, int]:
         """The last offsets by partition. ``name`` without the prefix."""
+        topic = self.topic(name)
         while True:
             try:
-                sent = await self._producer.send(self.topic(name), records, partition=partition)
+                sent = await self._producer.send(topic, records, partition=partition, headers=headers)
             except ProduceError as error:
                 if not error.retriable or error.fatal or self._stopping:
                     raise
@@ -52,12 +61,11 @@ class Outputs:
             else:
                 return sent.last_offsets
 
-    async def changelog(self, name: str, partition: int, records: KeyedValues) -> int | None:
-        """Writes to one partition of a changelog; the position after it, or None if nothing was written (or
-        the broker did not say where it lies: the next write will tell)."""
-        if not records:
-            return None
-        last = (await self.send(name, records, partition=partition)).get(partition)
+    async def changelog(self, name: str, partition: int, records: KeyedValues, epoch: int) -> int | None:
+        """Writes to one partition of a changelog as the owner of ``epoch``; the position after it, or None
+        if the broker did not say where it lies (it took the records for repeats)."""
+        headers = [(EPOCH_HEADER, header_of(epoch))]
+        last = (await self.send(name, records, partition=partition, headers=headers)).get(partition)
         return last + 1 if last is not None else None
 
     async def timers(self, timers: Sequence[Timer]) -> None:

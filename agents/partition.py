@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,9 +19,18 @@ from schemas.registry import Registry
 from streams.clock import WorkerClock
 from streams.domain.catalog import Catalog
 from streams.kafka.batches import Record, RecordBatch
-from streams.kafka.changelog import LogRecord, PositionAheadOfLog, PositionGone
-from streams.kafka.topics import MAX_VALUE
+from streams.kafka.changelog import PositionAheadOfLog, PositionGone
+from streams.kafka.topics import MAX_VALUE, TOMBSTONES
 from streams.metrics import Metrics
+from streams.stages.fencing import (
+    CLAIM,
+    FORMAT,
+    Fence,
+    Fenced,
+    LogRecord,
+    StateTooNew,
+    claim_record,
+)
 from streams.stages.ports import KeyValue, Write
 from streams.state.errors import StoreDamaged
 from streams.state.rocks import RocksStore, destroy
@@ -30,11 +39,32 @@ log = logging.getLogger(__name__)
 
 POSITION = b"\x01position"
 """Key in ``meta``: the next offset of the changelog that this store has not seen."""
+FOLLOWED = b"\x01followed"
+"""Key in ``meta``: which changelog that was, and when."""
+LONGEST_AWAY = TOMBSTONES // 2
+"""Milliseconds after which a store that did not follow its changelog may have missed deletions in it."""
+_NOTED_EVERY = 3_600_000
+"""Milliseconds between notes of how far a store that nothing happens to has come."""
+
+Restorer = Callable[[KeyValue, Sequence[tuple[bytes, bytes | None]]], list[Write]]
+Snapshot = Callable[[KeyValue, Sequence[bytes]], list[tuple[bytes, bytes | None]]]
+
+
+class Followed(msgspec.Struct, array_like=True):
+    """What a store knows of the changelog that it follows. Milliseconds."""
+
+    format: int
+    topic_id: str
+    """Of the broker, so that a topic made anew under the same name is told from it; empty: not known."""
+    caught_up: int
+    epoch: int
+    stale: list[bytes]
+    """See ``Fence``."""
+
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_int = msgspec.msgpack.Decoder(int).decode
-
-Restorer = Callable[[KeyValue, Sequence[tuple[bytes, bytes | None]]], list[Write]]
+_decode_followed = msgspec.msgpack.Decoder(Followed).decode
 
 
 class Disk(Protocol):
@@ -86,62 +116,191 @@ class Shared:
     metrics: Metrics
     formats: Mapping[str, str]
     """By entity topic: ``avro``, ``json``, or ``auto``."""
+    topic_id: Callable[[str], Awaitable[str]]
+    """The broker's id of a topic, empty where it does not say."""
+    name: str
+    """Of this worker process, unlike any other's."""
 
 
 class PartitionStore:
-    """One partition's store on disk: opened, brought up to its changelog, or thrown away and rebuilt."""
+    """One partition's store on disk: opened, brought up to its changelog or thrown away and rebuilt, and
+    claimed (``streams.stages.fencing``). Between ``restore`` and ``close`` it is this worker's alone."""
 
     def __init__(
-        self, shared: Shared, changelog: str, partition: int, families: Sequence[str], restorer: Restorer
+        self,
+        shared: Shared,
+        changelog: str,
+        partition: int,
+        families: Sequence[str],
+        restorer: Restorer,
+        snapshot: Snapshot,
     ) -> None:
         self._shared = shared
         self.changelog = changelog
         self.partition = partition
+        self._topic = shared.outputs.topic(changelog)
         self._families = families
         self._restorer = restorer
+        self._snapshot = snapshot
         self._name = f"{changelog}-{partition}"
+        self._topic_id = ""
+        self._caught_up = 0
+        self._position: int | None = None
+        self._fence = Fence()
+        self._epoch = 0
         self.store: KeyValue = self._open()
 
+    def __str__(self) -> str:
+        return f"{self._topic}[{self.partition}]"
+
     async def restore(self) -> None:
-        """Reads the changelog from the store's position to its end; rebuilds a store that can't be one of
-        this changelog, and says why."""
+        """Reads the changelog from the store's position to its end and claims it; rebuilds a store that
+        can't be one of this changelog, and says why. Raises StateTooNew."""
+        self._topic_id = await self._shared.topic_id(self._topic)
+        unfit = self._load()
+        if unfit:
+            self._rebuild(unfit)
         try:
-            await self._read(self.position)
+            await self._read()
         except (PositionAheadOfLog, PositionGone) as error:
-            log.warning("store %s is rebuilt from the beginning: %s", self._name, error)
-            self._rebuild()
-            await self._read(None)
+            self._rebuild(str(error))
+            await self._read()
+        await self._claim()
 
     @property
-    def position(self) -> int | None:
-        raw = self.store.get("meta", POSITION)
-        return _decode_int(raw) if raw is not None else None
+    def position(self) -> int:
+        """The next offset of the changelog that this store has not seen."""
+        return self._position or 0
 
     async def commit(self, changelog: Sequence[tuple[bytes, bytes | None]], writes: Sequence[Write]) -> None:
-        """Changelog, every ack, then one batch in the store with the position that goes with it."""
-        position = await self._shared.outputs.changelog(self.changelog, self.partition, changelog)
-        extra: list[Write] = [("meta", POSITION, _encode(position))] if position is not None else []
-        self.store.write([*writes, *extra])
+        """Changelog, every ack, then one batch in the store with the position that goes with it.
+
+        Raises Fenced if another owner has claimed the changelog before these records: then nothing is
+        written to the store, and nothing that was to follow may be done.
+        """
+        if self._fence.epoch != self._epoch:
+            raise Fenced(f"{self} was taken over")
+        foreign: list[bytes] = []
+        noted: list[Write] = []
+        if changelog:
+            end = await self._shared.outputs.changelog(self.changelog, self.partition, changelog, self._epoch)
+            if end is not None and end == self.position + len(changelog):
+                self._position = end
+            else:
+                foreign = await self._look_back()
+            noted = self._noted()
+        self.store.write([*writes, *noted])
+        await self._write_over(foreign)
+
+    async def look(self, end: int) -> None:
+        """The changelog ends at ``end``: was it us? To be asked now and then when nothing is committed.
+        Raises Fenced."""
+        if end > self.position:
+            foreign = await self._look_back()
+            self.store.write(self._noted())
+            await self._write_over(foreign)
+        elif self._shared.clock.now() - self._caught_up > _NOTED_EVERY:
+            self.store.write(self._noted())  # nothing happens to it: only its age is noted
 
     def close(self) -> None:
         self.store.close()
 
-    async def _read(self, start: int | None) -> None:
+    # --- the way up
+
+    def _load(self) -> str:
+        """Takes over what the store says of itself; why it must be rebuilt, or nothing."""
+        raw = self.store.get("meta", POSITION)
+        self._position = _decode_int(raw) if raw is not None else None
+        self._fence = Fence()
+        if self._position is None:
+            return ""
+        noted = self.store.get("meta", FOLLOWED)
+        if noted is None:
+            return "an earlier release wrote it, and it does not say when"
+        followed = _decode_followed(noted)
+        self._caught_up = followed.caught_up
+        self._fence = Fence(followed.epoch, followed.stale)
+        if followed.format != FORMAT:
+            return f"it has format {followed.format}, this release writes {FORMAT}"
+        if followed.topic_id and self._topic_id and followed.topic_id != self._topic_id:
+            return "it followed another topic of this name"
+        away = self._shared.clock.now() - followed.caught_up
+        if away > LONGEST_AWAY:
+            return f"it was away for {away / 86_400_000:.1f} days and may have missed deletions"
+        return ""
+
+    async def _read(self) -> None:
+        """From the position to the end."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         seen = 0
+        if self._position is None:
+            # A record that is still there has its deletion, if any, before it for as long again.
+            self._caught_up = self._shared.clock.now()
 
-        def apply(records: Sequence[tuple[int, bytes, bytes | None]]) -> None:
+        def apply(records: Sequence[LogRecord]) -> None:
             nonlocal seen
             seen += len(records)
-            writes = self._restorer(self.store, [(key, value) for _, key, value in records])
-            self.store.write([*writes, ("meta", POSITION, _encode(records[-1][0] + 1))])
+            writes = self._restorer(self.store, self._fence.admit(records))
+            self._position = records[-1][0] + 1
+            self.store.write([*writes, *self._noted(anew=True)])
 
-        topic = self._shared.outputs.topic(self.changelog)
-        await self._shared.read_log(topic, self.partition, start, apply)
+        try:
+            self._position = await self._shared.read_log(self._topic, self.partition, self._position, apply)
+        except StateTooNew as error:
+            raise StateTooNew(f"{self}: {error}") from None
         if seen:
-            took = loop.time() - began
-            log.info("restored %s[%d]: %d records in %.1f s", topic, self.partition, seen, took)
+            log.info("restored %s: %d records in %.1f s", self, seen, loop.time() - began)
+
+    async def _claim(self) -> None:
+        """A compare-and-swap on the end of the log, again until it holds."""
+        by = self._shared.name
+        while True:
+            epoch = self._fence.epoch + 1
+            record = claim_record(epoch, self.position, by)
+            end = await self._shared.outputs.changelog(self.changelog, self.partition, [record], epoch)
+            if end == self.position + 1:
+                self._fence.epoch, self._position = epoch, end
+                break
+            # Somebody wrote in between, or the acknowledgement was lost: the log knows whose claim holds.
+            await self._read()
+            if (self._fence.epoch, self._fence.owner) == (epoch, by):
+                break
+        self._epoch = epoch
+        await self._write_over(list(self._fence.stale))
+        self._fence.stale.clear()
+        self._caught_up = self._shared.clock.now()
+        self.store.write(self._noted(anew=True))
+
+    async def _look_back(self) -> list[bytes]:
+        """Reads what lies between our position and the end; the keys that somebody else wrote last."""
+        found: list[LogRecord] = []
+
+        def keep(records: Sequence[LogRecord]) -> None:
+            found.extend((o, key, value if key == CLAIM else None, e) for o, key, value, e in records)
+
+        position = await self._shared.read_log(self._topic, self.partition, self._position, keep)
+        foreign = self._fence.foreign(found, self._epoch)
+        self._position = position
+        return foreign
+
+    async def _write_over(self, keys: Sequence[bytes]) -> None:
+        """A former owner's records came late: what this store holds is said once more."""
+        if keys:
+            log.warning("%s: %d records of a former owner came late and are written over", self, len(keys))
+            await self.commit(self._snapshot(self.store, keys), [])
+
+    def _noted(self, *, anew: bool = False) -> list[Write]:
+        """The writes that say how far the store has come; ``anew``: also what else it knows of its log."""
+        noted: list[Write] = [("meta", POSITION, _encode(self.position))]
+        now = self._shared.clock.now()
+        if not anew and now - self._caught_up > _NOTED_EVERY:
+            self._caught_up, anew = now, True
+        if anew:
+            fence = self._fence
+            followed = Followed(FORMAT, self._topic_id, self._caught_up, fence.epoch, list(fence.stale))
+            noted.append(("meta", FOLLOWED, _encode(followed)))
+        return noted
 
     def _open(self) -> KeyValue:
         try:
@@ -151,10 +310,12 @@ class PartitionStore:
             self._shared.disk.destroy(self._name)
             return self._shared.disk.open(self._name, self._families)
 
-    def _rebuild(self) -> None:
+    def _rebuild(self, why: str) -> None:
+        log.warning("store %s is rebuilt from the beginning: %s", self._name, why)
         self.store.close()
         self._shared.disk.destroy(self._name)
         self.store = self._shared.disk.open(self._name, self._families)
+        self._position, self._fence, self._caught_up = None, Fence(), 0
 
 
 def too_large(record: Record) -> DecodeError | None:

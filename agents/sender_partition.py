@@ -22,9 +22,10 @@ from streams.domain.reasons import Reason
 from streams.kafka.batches import Record, RecordBatch
 from streams.kafka.changelog import PositionAheadOfLog, PositionGone
 from streams.stages.delivery import DeliveryStage, consent_writes, forget_consents
+from streams.stages.fencing import Fenced, LogRecord
 from streams.stages.firing import Options, Withdrawn
 from streams.stages.round import DeliveryRound, InquiryOrder, SendOrder
-from streams.stages.slots import FAMILIES, restored
+from streams.stages.slots import FAMILIES, restored, snapshot
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class SenderPartition:
         self._sent: list[tuple[SendOrder, Outcome | Withdrawn]] = []
         self._asked: list[tuple[InquiryOrder, Inquiry]] = []
         self._pump: asyncio.Task[None] | None = None
-        self._state = PartitionStore(shared, "timers-changelog", partition, FAMILIES, restored)
+        self._state = PartitionStore(shared, "timers-changelog", partition, FAMILIES, restored, snapshot)
         self._stage = self._new_stage()
 
     # --- life
@@ -115,8 +116,11 @@ class SenderPartition:
             call.cancel()  # its intent is in the changelog: the next owner asks the provider
         await asyncio.gather(*self._calls, return_exceptions=True)
         async with self._lock:
-            while await self._answers(self._shared.clock.now()):
-                pass
+            try:
+                while await self._answers(self._shared.clock.now()):
+                    pass
+            except Fenced as error:  # the next owner asks the providers
+                log.warning("answers of providers came too late to be written down: %s", error)
 
     async def close(self) -> None:
         await self.pause()
@@ -344,9 +348,9 @@ class SenderPartition:
         store = self._state.store
         codec = self._shared.codec
 
-        def apply(records: list[tuple[int, bytes, bytes | None]]) -> None:
+        def apply(records: list[LogRecord]) -> None:
             customers: list[tuple[bytes, Customer | None]] = []
-            for _, key, value in records:
+            for _, key, value, _ in records:
                 try:
                     customers.append((key, codec.decode(Customer, value) if value is not None else None))
                 except DecodeError as error:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import platform
 import threading
+import time
 from functools import partial
 from typing import Any
 
@@ -35,7 +37,8 @@ from streams.kafka.credentials import broker_credentials
 from streams.kafka.offsets import Offsets
 from streams.kafka.producer import BatchProducer
 from streams.kafka.security import librdkafka_config, ssl_context
-from streams.kafka.topics import INPUT_TOPICS, check, topic_plan
+from streams.kafka.topic_ids import TopicIds
+from streams.kafka.topics import CHANGELOGS, INPUT_TOPICS, check, topic_plan
 from streams.kafka.transport import BatchSettings
 from streams.metrics import Metrics
 from streams.settings import Settings, SettingsError
@@ -74,6 +77,7 @@ class Worker:
             "appointments": settings.appointment_format,
         }
         self._outputs = Outputs(self._producer, codec, self._prefix)
+        changelogs = [self._prefix + name for name in CHANGELOGS]
         shared = Shared(
             disk=RocksDisk(settings.data),
             read_log=partial(read_changelog, settings.broker, self._security),
@@ -84,6 +88,8 @@ class Worker:
             clock=clock,
             metrics=self._metrics,
             formats=formats,
+            topic_id=TopicIds(settings.broker, self._security, changelogs).of,
+            name=f"{platform.node()}:{os.getpid()}:{time.time_ns()}",
         )
         self._clock = clock
         self._senders = build_senders(sender_settings(settings), clock)

@@ -17,9 +17,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from streams.kafka.offsets import SILENT
-
-LogRecord = tuple[int, bytes, bytes | None]
-"""(offset, key, value); value None is a tombstone."""
+from streams.stages.fencing import LogRecord, epoch_of
 
 Progress = Callable[[int, int], None]
 """Given (next position, end) after each batch, on the reading thread."""
@@ -133,7 +131,8 @@ def _follow(consumer: Any, job: _Job, position: int, end: int) -> int:
             error = message.error()
             if error is None:
                 position = message.offset() + 1
-                records.append((position - 1, message.key() or b"", message.value()))
+                epoch = epoch_of(message.headers())
+                records.append((position - 1, message.key() or b"", message.value(), epoch))
             elif error.code() == KafkaError._PARTITION_EOF:
                 position = max(position, message.offset())
             elif error.code() == KafkaError._AUTO_OFFSET_RESET:  # deleted after the bounds were asked for

@@ -19,6 +19,9 @@ ENTITY_TOPICS = ("orders", "leads", "appointments")
 INPUT_TOPICS = (*ENTITY_TOPICS, "customer-consents")
 """Belong to their publishers, who normally create them; any partition count."""
 
+CHANGELOGS = ("timers-changelog", *(f"{name}-state" for name in ENTITY_TOPICS))
+"""What the stores of partitions are caches of."""
+
 REFERENCE_TOPICS = (
     "companies",
     "locations",
@@ -40,6 +43,9 @@ MAX_VALUE = 1_048_588
 MAX_RECORD = 2 * 1024 * 1024
 """Of the largest record of our own topics: an input's value goes on within commands, state and dead letters,
 with fields of ours around it."""
+
+TOMBSTONES = 7 * _DAY
+"""Milliseconds for which changelogs keep deletions readable."""
 
 Cleanup = Literal["delete", "compact"]
 
@@ -83,7 +89,7 @@ def topic_plan(settings: Settings) -> tuple[TopicPlan, ...]:
             # Restore must see both sides of a change of owners before one of them is compacted away.
             "min.compaction.lag.ms": str(_HOUR),
             # A store that was last caught up more than half of this ago is rebuilt (it may miss tombstones).
-            "delete.retention.ms": str(7 * _DAY),
+            "delete.retention.ms": str(TOMBSTONES),
             # Only closed segments are compacted; the default closes one a week or a gigabyte.
             "segment.ms": str(segment_hours * _HOUR),
             "segment.bytes": str(128 * 1024 * 1024),

@@ -457,5 +457,10 @@ def restored(records: Sequence[tuple[bytes, bytes | None]]) -> list[Write]:
     return [("meta" if key.startswith(b"\x00") else "entities", key, value) for key, value in records]
 
 
+def snapshot(store: KeyValue, keys: Sequence[bytes]) -> list[tuple[bytes, bytes | None]]:
+    """The changelog records that say what ``store`` holds under these changelog keys."""
+    return [(key, store.get("meta" if key.startswith(b"\x00") else "entities", key)) for key in keys]
+
+
 def _rule_key(company: str, rule_id: str) -> bytes:
     return f"{company}\0{rule_id}".encode()

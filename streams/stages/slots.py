@@ -263,6 +263,22 @@ def restored(store: KeyValue, records: Sequence[tuple[bytes, bytes | None]]) -> 
     return writes
 
 
+def snapshot(store: KeyValue, keys: Sequence[bytes]) -> list[tuple[bytes, bytes | None]]:
+    """The changelog records that say what ``store`` holds under these changelog keys."""
+    table = SlotTable(store)
+    table.load(key[1:] for key in keys if key.startswith(SLOT_TAG))
+    found: list[tuple[bytes, bytes | None]] = []
+    for key in keys:
+        if key.startswith(SLOT_TAG):
+            slot = table.get(key[1:])
+            found.append((key, _encode(slot) if slot is not None else None))
+        elif key.startswith(ENTITY_TAG):
+            found.append((key, store.get("entities", key[1:])))
+        else:
+            found.append((key, store.get("meta", key)))
+    return found
+
+
 PENDING = b"\x01pending"
 """Key in ``meta`` of the number of pending rows (not in the changelog: it follows from the slots)."""
 

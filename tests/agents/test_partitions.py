@@ -60,6 +60,7 @@ class World:
     def __init__(self, broker: EmbeddedBroker) -> None:
         self.broker = broker
         self.disk = MemoryDisk()
+        self.ids: dict[str, str] = {}
         self.catalog = Catalog()
         for reference in shop():
             self.catalog.apply(reference)
@@ -77,6 +78,8 @@ class World:
             clock=SystemClock(),
             metrics=Metrics(),
             formats={"orders": "auto", "leads": "auto", "appointments": "auto"},
+            topic_id=self.topic_id,
+            name="worker",
         )
         self.unread = False
         self.gate = Gate(
@@ -87,6 +90,9 @@ class World:
             session_timeout=20.0,
             longest_hold=1_000.0,
         )
+
+    async def topic_id(self, topic: str) -> str:
+        return self.ids.get(topic, "")
 
 
 @pytest.fixture

@@ -14,11 +14,12 @@ from confluent_kafka import TopicPartition, admin
 
 from deploy.local_kafka import LocalKafka
 from streams.kafka.broadcast import BroadcastReader, BroadcastRecord
-from streams.kafka.changelog import LogRecord, PositionAheadOfLog, PositionGone, read_changelog
+from streams.kafka.changelog import PositionAheadOfLog, PositionGone, read_changelog
 from streams.kafka.partitioner import partition_for
 from streams.kafka.producer import BatchProducer, ProduceError
 from streams.kafka.topics import TopicPlan, check, create, topic_plan
 from streams.settings import Settings
+from streams.stages.fencing import LogRecord
 from tests.support.local_kafka import local_kafka
 
 __all__ = ["local_kafka"]
@@ -130,10 +131,10 @@ async def test_a_compacted_changelog_is_read_over_its_gaps(
         records = []
         position = await read_changelog(bootstrap, {}, topic, 1, None, records.extend)
         assert position == written
-        offsets = [offset for offset, _, _ in records]
+        offsets = [offset for offset, _, _, _ in records]
         assert offsets == sorted(set(offsets))
     found: dict[bytes, bytes | None] = {}
-    for _, key, value in records:
+    for _, key, value, _ in records:
         found[key] = value
     assert {key: value for key, value in found.items() if value is not None} == {
         key: value for key, value in rows.items() if value is not None
@@ -153,7 +154,7 @@ async def test_a_position_whose_records_were_deleted_is_told(
         await read_changelog(local_kafka.bootstrap, {}, topic, 0, 2, lambda rows: None)
     records: list[LogRecord] = []
     assert await read_changelog(local_kafka.bootstrap, {}, topic, 0, None, records.extend) == 10
-    assert [offset for offset, _, _ in records] == [6, 7, 8, 9]
+    assert [offset for offset, _, _, _ in records] == [6, 7, 8, 9]
 
 
 class Table:

@@ -15,10 +15,11 @@ from confluent_kafka import admin
 
 from deploy.local_kafka.standing import Standing, StandingNode, status
 from streams.kafka.broadcast import BroadcastReader, BroadcastRecord
-from streams.kafka.changelog import LogRecord, read_changelog
+from streams.kafka.changelog import read_changelog
 from streams.kafka.producer import BatchProducer
 from streams.kafka.topics import check, create, topic_plan
 from streams.settings import Settings
+from streams.stages.fencing import LogRecord
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -150,7 +151,7 @@ async def test_one_node_may_fail(folder: Path) -> None:
     found: set[bytes] = set()
 
     def keep(records: list[LogRecord]) -> None:
-        found.update(key for _, key, _ in records)
+        found.update(key for _, key, _, _ in records)
 
     for partition in range(3):
         await read_changelog(bootstrap, {}, topic, partition, None, keep)

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from random import Random
 
-from streams.kafka.changelog import LogRecord, PositionAheadOfLog, PositionGone
+from streams.kafka.changelog import PositionAheadOfLog, PositionGone
 from streams.kafka.partitioner import partition_for
 from streams.kafka.producer import Headers, ProduceError, Record, Sent
+from streams.stages.fencing import LogRecord, epoch_of
 from tests.simulation.loop import SimLoop
 
 _OFFSET = attrgetter("offset")
@@ -37,9 +38,15 @@ class Log:
     end: int = 0
     waiting: list[asyncio.Event] = field(default_factory=list)
 
-    def append(self, timestamp: int, key: bytes | None, value: bytes | None) -> int:
+    def append(
+        self,
+        timestamp: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> int:
         offset = self.end
-        self.records.append(Stored(offset, timestamp, key, value))
+        self.records.append(Stored(offset, timestamp, key, value, headers))
         self.end += 1
         waiting, self.waiting = self.waiting, []
         for event in waiting:
@@ -67,6 +74,7 @@ class _Write:
     partition: int
     records: list[Record]
     arrives: float
+    headers: Headers = ()
 
 
 class Broker:
@@ -125,7 +133,7 @@ class Broker:
             await asyncio.sleep(self.delay())
             found, position = log.read(position, self._random.choice((3, 50, 500)))
             if found:
-                on_records([(record.offset, record.key or b"", record.value) for record in found])
+                on_records([(r.offset, r.key or b"", r.value, epoch_of(r.headers)) for r in found])
         return position
 
     def cut(self, count: int) -> int:
@@ -164,7 +172,7 @@ class SimProducer:
             at = max(broker.loop.seconds + broker.delay(), self._last.get((topic, to), 0.0) + 1e-6)
             self._last[topic, to] = at
             arrived = max(arrived, at)
-            write = _Write(logs[to], to, some[: len(some) // 2] if refused else some, at)
+            write = _Write(logs[to], to, some[: len(some) // 2] if refused else some, at, headers or ())
             self._under_way.append(write)
             broker.loop.at(at, self._arrive, write, offsets)
         await asyncio.sleep(arrived - broker.loop.seconds + broker.delay())
@@ -187,4 +195,4 @@ class SimProducer:
     def _arrive(self, write: _Write, offsets: dict[int, int]) -> None:
         self._under_way.remove(write)
         for key, value in write.records:
-            offsets[write.partition] = write.log.append(self._broker.now(), key, value)
+            offsets[write.partition] = write.log.append(self._broker.now(), key, value, write.headers)

@@ -115,6 +115,8 @@ class SimWorker(Process):
         self.shared = Shared(
             disk=machine.disk,
             read_log=broker.read_log,
+            topic_id=self._topic_id,
+            name=self.name,
             outputs=outputs,
             codec=codec,
             registry=registry,
@@ -142,6 +144,8 @@ class SimWorker(Process):
         self.tables = ReferenceTables("", {}, "", codec, registry, self.catalog, self.host.reference_changed)
         self.flows: dict[Place, PartitionFlow] = {}
         self.error: BaseException | None = None
+        self.expired = False
+        """The group has given its partitions to others while it slept."""
         self.lapsed: float | None = None
         """When the last heartbeat left, of a worker that sends none any more."""
         self.tables_slow = 0.0
@@ -153,6 +157,9 @@ class SimWorker(Process):
         self._rules: list[tuple[float, tuple[str, str], bool]] = []
         self._versions: dict[tuple[str, str], int] = {}
         self._assigned: frozenset[Place] = frozenset()
+
+    async def _topic_id(self, topic: str) -> str:
+        return topic
 
     # --- life
 

@@ -15,6 +15,7 @@ from schemas.errors import DecodeError
 from schemas.records import Change, Channel, Customer, DeadLetter, Delivery, Timer
 from streams.kafka.batches import RecordBatch
 from streams.kafka.topics import REFERENCE_TOPICS
+from streams.stages.fencing import Fenced
 from tests.simulation import awaits
 from tests.simulation.broker import Broker, Stored
 from tests.simulation.disk import SimDisk
@@ -235,7 +236,9 @@ class World:
 
     def died(self, worker: SimWorker) -> None:
         """The worker ended itself by an error; somebody starts it again."""
-        if worker.alive and not self._over:
+        if isinstance(worker.error, Fenced) and worker.expired:
+            self.ended(worker)
+        elif worker.alive and not self._over:
             self.out.errors.append(f"{worker.name} ended: {worker.error!r}")
             self._kill(worker, "keep", 1.0 if len(self.out.errors) < 4 else 1e9)  # not for ever
 
@@ -341,6 +344,7 @@ class World:
 
     def _expire(self, worker: SimWorker) -> None:
         if worker.frozen:
+            worker.expired = True
             self.group.remove(worker)
 
     def _thaw(self, worker: SimWorker) -> None:

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from streams.kafka.changelog import ChangelogError, LogRecord, PositionAheadOfLog, read_changelog
+from streams.kafka.changelog import ChangelogError, PositionAheadOfLog, read_changelog
 from streams.kafka.producer import BatchProducer
+from streams.stages.fencing import LogRecord
 
 pytestmark = pytest.mark.embedded
 
@@ -41,14 +42,14 @@ async def test_everything_from_the_beginning_in_order(
         bootstrap, {}, topic, 1, None, records.extend, progress=lambda at, end: seen.append((at, end))
     )
     assert position == 20_000
-    assert records == [(n, key, value) for n, (key, value) in enumerate(rows)]
+    assert records == [(n, key, value, None) for n, (key, value) in enumerate(rows)]
     assert seen[-1] == (20_000, 20_000)
     assert seen == sorted(seen)
 
 
 async def test_from_a_position_and_from_the_end(producer: BatchProducer, bootstrap: str, topic: str) -> None:
     await producer.send(topic, [(b"a", b"%d" % n) for n in range(10)], partition=1)
-    assert await read(bootstrap, topic, 7) == (10, [(n, b"a", b"%d" % n) for n in (7, 8, 9)])
+    assert await read(bootstrap, topic, 7) == (10, [(n, b"a", b"%d" % n, None) for n in (7, 8, 9)])
     assert await read(bootstrap, topic, 10) == (10, [])
 
 
