@@ -107,6 +107,15 @@ class Codec:
         check_record(decoded)
         return decoded
 
+    # --- for people who look at what could not be decoded
+
+    def decode_plain(self, raw: bytes) -> tuple[dict[str, Any], str]:
+        """The fields of a JSON object or of an Avro record, unchecked, as far as the bytes have them; and the
+        name of the Avro field at which they break off, or nothing. DecodeError or UnknownSchemaId."""
+        if raw[:1] == b"{":
+            return _plain(raw), ""
+        return wire.read_leading(raw, self._writer(raw).full)
+
     # --- within
 
     def _facts(self, raw: bytes) -> Change:

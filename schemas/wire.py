@@ -90,6 +90,20 @@ def read(raw: bytes, schema: Any) -> Any:
         ) from error
 
 
+def read_leading(raw: bytes, schema: Any) -> tuple[dict[str, Any], str]:
+    """As many leading fields as the bytes have, and the name of the first that can't be read (empty: all can,
+    or there is no first). For people who look at a broken record."""
+    for count in range(len(schema["fields"]), 0, -1):
+        leading = fastavro.parse_schema({**schema, "fields": schema["fields"][:count]})
+        try:
+            found = read(raw, leading)
+        except DecodeError:
+            continue
+        rest = schema["fields"][count:]
+        return found, rest[0]["name"] if rest else ""
+    return {}, schema["fields"][0]["name"] if schema["fields"] else ""
+
+
 def write(head: bytes, schema: Any, data: Mapping[str, Any]) -> bytes:
     """``head`` followed by ``data`` in Avro. Raises what fastavro raises: our own records always fit."""
     stream = BytesIO()

@@ -90,3 +90,4 @@ class Reason(StrEnum):
     UNKNOWN_SCHEMA = "unknown_schema", "The schema id is not in the registry."
     CONTRACT = "contract", "A field is missing or has a value that the contract does not allow."
     CRASHED = "crashed", "Workers died at this record; it was set aside."
+    REPLAYED = "replayed", "No dead letter: notes that the one of this place has been dealt with."

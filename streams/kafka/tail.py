@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.records import Delivery
 from streams.kafka.offsets import SILENT, Ends, Offsets, client_config
@@ -36,8 +36,8 @@ class TailRecord:
 
 
 class Tail:
-    """One topic, every partition (or only ``partitions``), from the beginning on. Blocking; not for use
-    within an event loop."""
+    """One topic, every partition (or only ``partitions``), from the beginning on, or from the records that
+    the broker got at ``since`` (milliseconds). Blocking; not for use within an event loop."""
 
     def __init__(
         self,
@@ -46,9 +46,11 @@ class Tail:
         topic: str,
         *,
         partitions: Collection[int] | None = None,
+        since: int | None = None,
     ) -> None:
         self._topic = topic
         self._only = partitions
+        self._since = since
         self._offsets = Offsets(bootstrap, security)
         self._next: dict[int, int] = {}
         self._consumer = Consumer(
@@ -58,6 +60,7 @@ class Tail:
                 "group.id": "carillon-tail",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
+                "enable.partition.eof": True,
                 # librdkafka's default of 500 ms is what an empty partition keeps a fetch waiting.
                 "fetch.wait.max.ms": 20,
             },
@@ -80,6 +83,32 @@ class Tail:
             found += self._fetch(0.005)
         return found
 
+    def to_end(
+        self, *, stall: float = 60.0, progress: Callable[[int, int], None] | None = None
+    ) -> Iterator[TailRecord]:
+        """The same one by one, however many they are: nothing is kept. ``progress`` is given (read so far,
+        all) after each fetch.
+
+        Raises TailError when nothing comes for ``stall`` seconds.
+        """
+        ends = self._offsets.ends([self._topic])
+        self._assign(ends)
+        goal = {number: end for number, end in ends.get(self._topic, {}).items() if number in self._next}
+        begun = dict(self._next)
+        whole = sum(max(0, end - begun[number]) for number, end in goal.items())
+        heard = time.monotonic()
+        while any(self._next[number] < end for number, end in goal.items()):
+            records = self._fetch(0.005)
+            if not records and time.monotonic() - heard > stall:
+                raise TailError(f"{self._topic}: at {self._next}, its ends are {goal}")
+            yield from records
+            if records:
+                heard = time.monotonic()  # the reader's own time does not count
+            if progress is not None and records:
+                # What was deleted before it was read counts as read; what came meanwhile does not count.
+                done = sum(min(self._next[number], end) - begun[number] for number, end in goal.items())
+                progress(min(done, whole), whole)
+
     def follow(self, *, idle: float = 0.2) -> Iterator[TailRecord | None]:
         """Records as they come, for ever; None after ``idle`` seconds without one."""
         while not self._next:
@@ -99,9 +128,35 @@ class Tail:
     def _assign(self, ends: Ends) -> None:
         if self._next or self._topic not in ends:
             return
-        wanted = (n for n in ends[self._topic] if self._only is None or n in self._only)
+        wanted = [n for n in ends[self._topic] if self._only is None or n in self._only]
         self._next = dict.fromkeys(wanted, 0)
-        self._consumer.assign([TopicPartition(self._topic, n, OFFSET_BEGINNING) for n in self._next])
+        start = dict.fromkeys(wanted, OFFSET_BEGINNING)
+        if self._since is not None:
+            start |= self._offsets_at(self._since, wanted)
+            self._next |= {number: at for number, at in start.items() if at >= 0}
+        self._consumer.assign([TopicPartition(self._topic, n, start[n]) for n in wanted])
+
+    def _offsets_at(self, moment: int, wanted: Collection[int]) -> dict[int, int]:
+        """Where the records of ``moment`` and later begin; nothing of partitions that have to be read from
+        the beginning."""
+
+        def ask(at: int, numbers: Collection[int]) -> dict[int, int]:
+            asked = [TopicPartition(self._topic, number, at) for number in numbers]
+            return {
+                each.partition: each.offset for each in self._consumer.offsets_for_times(asked, timeout=10)
+            }
+
+        found = ask(moment, wanted)
+        none = [number for number, offset in found.items() if offset < 0]
+        # Either nothing is as new as that, or this broker knows no times (librdkafka's mock broker answers so
+        # whatever it is asked): then it does not know the oldest record either.
+        oldest = ask(0, none) if none else {}
+        for number in none:
+            del found[number]
+            if oldest[number] >= 0:
+                place = TopicPartition(self._topic, number)
+                found[number] = self._consumer.get_watermark_offsets(place, timeout=10)[1]
+        return found
 
     def _fetch(self, timeout: float) -> list[TailRecord]:
         found = []
@@ -110,6 +165,12 @@ class Tail:
             if error is not None:
                 if error.fatal():
                     raise KafkaException(error)
+                if error.code() == KafkaError._PARTITION_EOF:
+                    # What lay before it may all have been deleted or compacted away.
+                    number, end = message.partition(), message.offset()
+                    assert number is not None
+                    assert end is not None
+                    self._next[number] = max(self._next[number], end)
                 continue  # the client reports what it is already repairing: a lost connection, a new leader
             partition, offset = message.partition(), message.offset()
             assert partition is not None  # a fetched record has both

@@ -109,3 +109,21 @@ def test_repeats_of_a_transition_are_dropped(bootstrap: str) -> None:
     assert log.read_to_end() == []
     assert log.repeats == 2
     log.close()
+
+
+def test_one_by_one_to_the_end_with_progress(bootstrap: str) -> None:
+    write(bootstrap, [b"%d" % number for number in range(5)], partition=1)
+    told: list[tuple[int, int]] = []
+    # This broker knows no times: what is older comes too.
+    tail = Tail(bootstrap, {}, "log", since=1)
+    assert [r.value for r in tail.to_end(progress=lambda *at: told.append(at))] == [
+        b"0",
+        b"1",
+        b"2",
+        b"3",
+        b"4",
+    ]
+    assert told[-1] == (5, 5)
+    write(bootstrap, [b"later"], partition=1)
+    assert [r.value for r in tail.to_end()] == [b"later"]
+    tail.close()
