@@ -20,6 +20,7 @@ from tests.simulation.oracle import Name, Rules
 from tests.simulation.provider import Call
 from tests.simulation.story import EPOCH, Fault, phone
 from tests.simulation.world import Outcome
+from tests.support.lives import Lives
 
 _GONE_OUT = {DeliveryState.SENT, DeliveryState.UNKNOWN_CLOSED}
 _TOLD_ONCE = 0
@@ -100,6 +101,14 @@ def one_story_for_each(out: Outcome, log: Log) -> Iterator[str]:
         if gone and gone[0] is not told[-1]:
             after = told[told.index(gone[0]) + 1]
             yield f"P1 {_told(told[-1])} of {id_}: after {_told(gone[0])} came {_told(after)}"
+
+
+def known_steps(out: Outcome, log: Log) -> Iterator[str]:
+    """Every transition is one of the table that ``docs/delivery-states.md`` is drawn from."""
+    told = [record for records in log.by_id.values() for record in records]
+    at_once = [record for record in out.log if record.transition == _TOLD_ONCE]
+    for text in Lives([*told, *at_once]).strange:
+        yield f"P1 no such step: {text}"
 
 
 def nothing_disowned(out: Outcome, log: Log) -> Iterator[str]:
@@ -366,6 +375,7 @@ def _told(record: Delivery) -> str:
 
 CHECKS = (
     one_story_for_each,
+    known_steps,
     nothing_disowned,
     nothing_missing,
     nothing_left,

@@ -33,6 +33,7 @@ from streams.stages.entity import EntityStage, Incoming
 from streams.stages.firing import Options, Withdrawn
 from streams.stages.round import DeliveryRound, SendOrder
 from streams.state.memory import MemoryStore
+from tests.support.lives import Lives
 from tests.support.shop import ann, at, shop
 
 PARTITIONS = 3
@@ -107,6 +108,7 @@ class Topology:
         self._consents: list[list[Customer]] = [[] for _ in range(PARTITIONS)]
         self._entity_changelogs: dict[EntityKind, _Changelog] = {kind: [] for kind in EntityKind}
         self._changelogs: list[_Changelog] = [[] for _ in range(PARTITIONS)]
+        self._lives = Lives()
         self.entities: dict[EntityKind, EntityStage] = {}
         self.senders: list[DeliveryStage] = []
         self.restart()
@@ -123,7 +125,7 @@ class Topology:
             DeliveryStage(store, self.catalog, self.options, self._read_change) for store in self.stores
         ]
         for sender in self.senders:
-            self.log += sender.opened()
+            self._tell(sender.opened())
         rules = [
             (company.id, rule.id)
             for company in self.catalog.companies()
@@ -328,7 +330,7 @@ class Topology:
         self._point("clears")
         self._produce(round_.timers)
         self._point("timers")
-        self.log += round_.log
+        self._tell(round_.log)
         self.dead += [letter.error for letter in round_.dead]
         self._entity_changelogs[stage.kind] += round_.changelog
         self._point("state")
@@ -355,7 +357,7 @@ class Topology:
         store.write([*round_.writes, *round_.after(stage.pending)])
         stage.committed(round_, end)
         self._point("log")
-        self.log += round_.log
+        self._tell(round_.log)
         store.write(stage.logged(round_))
         for suppression in round_.suppressions:
             self.catalog.apply(suppression)
@@ -382,6 +384,12 @@ class Topology:
         store = self.stores[number]
         keyed = [(customer_key(customer.company, customer.customer_id), customer) for customer in customers]
         store.write(consent_writes(store, keyed, len(self._consents[number])))
+
+    def _tell(self, records: Sequence[Delivery]) -> None:
+        """The delivery log; nothing comes into it that the table of a message's life does not know."""
+        self.log += records
+        wrong = [text for record in records if (text := self._lives.wrong(record))]
+        assert not wrong, wrong
 
     def _point(self, name: CrashPoint) -> None:
         if self.crash_at == name:
