@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -61,6 +62,7 @@ class World:
         self.broker = broker
         self.disk = MemoryDisk()
         self.ids: dict[str, str] = {}
+        self.machines = 1
         self.catalog = Catalog()
         for reference in shop():
             self.catalog.apply(reference)
@@ -90,6 +92,11 @@ class World:
             session_timeout=20.0,
             longest_hold=1_000.0,
         )
+
+    def on_another_machine(self) -> Shared:
+        """The same, with an empty disk and another name."""
+        self.machines += 1
+        return replace(self.shared, disk=MemoryDisk(), name=f"worker {self.machines}")
 
     async def topic_id(self, topic: str) -> str:
         return self.ids.get(topic, "")

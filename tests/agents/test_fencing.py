@@ -1,0 +1,154 @@
+"""Two owners of one changelog, on the embedded broker."""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+import pytest
+
+from agents.partition import FOLLOWED, LONGEST_AWAY, Followed, PartitionStore
+from streams.stages.fencing import Fenced
+from streams.stages.slots import FAMILIES, SLOT_TAG, restored, snapshot
+from tests.agents.test_partitions import World, world
+
+__all__ = ["world"]
+pytestmark = pytest.mark.embedded
+
+META = b"\x00m"
+
+
+def owner(world: World) -> PartitionStore:
+    """Each has a disk of its own."""
+    return PartitionStore(world.on_another_machine(), "timers-changelog", 0, FAMILIES, restored, snapshot)
+
+
+async def write(part: PartitionStore, value: bytes, key: bytes = META) -> None:
+    await part.commit([(key, value)], [("meta", key, value)])
+
+
+async def log_of(world: World) -> list[tuple[bytes, bytes | None]]:
+    """What a reader that knows nothing of epochs makes of the log: the newest record of each key."""
+    found: dict[bytes, bytes | None] = {}
+
+    def keep(records: list[tuple[int, bytes, bytes | None, int | None]]) -> None:
+        found.update((key, value) for _, key, value, _ in records)
+
+    await world.shared.read_log("timers-changelog", 0, None, keep)
+    return [(key, value) for key, value in found.items() if key == META or key.startswith(SLOT_TAG)]
+
+
+async def test_a_former_owner_is_fenced(world: World) -> None:
+    first, second = owner(world), owner(world)
+    await first.restore()
+    await write(first, b"1")
+    await second.restore()
+    assert second.store.get("meta", META) == b"1"
+    await write(second, b"2")
+    with pytest.raises(Fenced):
+        await write(first, b"late")
+    assert first.store.get("meta", META) == b"1", "what does not count must not be kept"
+    with pytest.raises(Fenced):
+        await first.commit([], [])
+
+
+async def test_the_owner_writes_over_what_came_late(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    first, second = owner(world), owner(world)
+    await first.restore()
+    await second.restore()
+    await write(second, b"2")
+    with pytest.raises(Fenced):
+        await write(first, b"late")
+    assert await log_of(world) == [(META, b"late")]
+    with caplog.at_level(logging.WARNING):
+        await write(second, b"x", b"\x00other")
+    assert "1 records of a former owner came late" in caplog.text
+    assert await log_of(world) == [(META, b"2")]
+
+
+async def test_what_the_owner_does_not_know_is_deleted(world: World) -> None:
+    first, second = owner(world), owner(world)
+    await first.restore()
+    await second.restore()
+    key = SLOT_TAG + b"acme\x00order\x001\x00c\x00r\x00"
+    with pytest.raises(Fenced):
+        await first.commit([(key, b"\x90")], [])
+    await write(second, b"2")
+    assert await log_of(world) == [(key, None), (META, b"2")]
+
+
+async def test_an_idle_owner_finds_it_when_it_looks(world: World) -> None:
+    first, second = owner(world), owner(world)
+    await first.restore()
+    await second.restore()
+    await write(second, b"2")
+    with pytest.raises(Fenced):
+        await write(first, b"late")
+    await second.look(second.position)  # nothing is known to be there
+    assert await log_of(world) == [(META, b"late")]
+    await second.look(second.position + 1)
+    assert await log_of(world) == [(META, b"2")]
+
+
+async def test_the_next_owner_writes_over_what_the_last_one_did_not_see(world: World) -> None:
+    first, second, third = owner(world), owner(world), owner(world)
+    await first.restore()
+    await second.restore()
+    await write(second, b"2")
+    with pytest.raises(Fenced):
+        await write(first, b"late")
+    await third.restore()
+    assert third.store.get("meta", META) == b"2"
+    assert await log_of(world) == [(META, b"2")]
+    with pytest.raises(Fenced):
+        await write(second, b"3")
+
+
+async def test_a_claim_on_an_old_position_is_made_again(world: World) -> None:
+    first, second = owner(world), owner(world)
+    await first.restore()
+    await write(first, b"1")
+    original = second._read
+
+    async def read() -> None:
+        await original()
+        second._read = original  # type: ignore[method-assign]  # once
+        await write(first, b"2")  # after the second has read to the end, and before its claim
+
+    second._read = read  # type: ignore[method-assign]  # as above
+    await second.restore()
+    assert second.store.get("meta", META) == b"2"
+    with pytest.raises(Fenced):
+        await write(first, b"3")
+    await write(second, b"4")
+
+
+async def test_a_store_that_was_away_too_long_is_rebuilt(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    part = owner(world)
+    await part.restore()
+    await write(part, b"1")
+    raw = part.store.get("meta", FOLLOWED)
+    assert raw is not None
+    followed = msgspec.msgpack.decode(raw, type=Followed)
+    followed.caught_up -= LONGEST_AWAY + 60_000
+    part.store.write([("meta", FOLLOWED, msgspec.msgpack.encode(followed)), ("meta", b"\x00gone", b"x")])
+    await part.restore()
+    assert "it was away for 3.5 days" in caplog.text
+    assert (part.store.get("meta", META), part.store.get("meta", b"\x00gone")) == (b"1", None)
+
+
+async def test_a_store_of_another_topic_of_this_name_is_rebuilt(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.ids["timers-changelog"] = "one"
+    part = owner(world)
+    await part.restore()
+    part.store.write([("meta", b"\x00gone", b"x")])
+    await part.restore()
+    assert part.store.get("meta", b"\x00gone") == b"x"
+    world.ids["timers-changelog"] = "two"
+    await part.restore()
+    assert "another topic of this name" in caplog.text
+    assert part.store.get("meta", b"\x00gone") is None
