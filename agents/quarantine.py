@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 from schemas.records import DeadLetter
 from streams.kafka.batches import Record, RecordBatch
+from streams.state.errors import unavailable
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +55,12 @@ class FileMarks:
             return None
 
     def write(self, topic: str, partition: int, mark: Mark) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        # No sync: it has to outlive the process only, and a torn file counts as none.
-        self._path(topic, partition).write_text(json.dumps(mark))
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            # No sync: it has to outlive the process only, and a torn file counts as none.
+            self._path(topic, partition).write_text(json.dumps(mark))
+        except OSError as error:
+            raise unavailable(self._folder, error) or error from None
 
     def _path(self, topic: str, partition: int) -> Path:
         return self._folder / f"{topic}-{partition}.mark"

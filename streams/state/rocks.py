@@ -17,6 +17,8 @@ rocksdict 0.3.29 (RocksDB 10.4) and held by the tests:
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import shutil
 from collections.abc import Iterable, Sequence
 from functools import cache as once
@@ -38,15 +40,25 @@ from rocksdict import (
 )
 
 from streams.stages.ports import Write
-from streams.state.errors import StoreClosed, StoreDamaged, StoreError, StoreLocked, StoreUnavailable
+from streams.state.errors import (
+    StoreClosed,
+    StoreDamaged,
+    StoreError,
+    StoreLocked,
+    StoreUnavailable,
+    unavailable,
+)
+
+log = logging.getLogger(__name__)
 
 MIB = 1 << 20
 
 _MARKER_FAMILY = "default"  # RocksDB insists on it; it holds nothing but the flush marker
 _MARKER = b"flush"
 
-# Parts of RocksDB's messages (the binding raises plain Exception) that say the files may well be good.
-_NOT_DAMAGE = ("No space left", "Permission denied", "Read-only file system", "Too many open files")
+_DAMAGED = "DAMAGED"
+"""A file that says why this store must be rebuilt. RocksDB looks at a block when it is read, so a store with
+a damaged one opens as if nothing were the matter, every time."""
 
 
 class SharedMemory:
@@ -95,7 +107,9 @@ class RocksStore:
             if create:
                 path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreUnavailable(f"{path}: {error}") from error
+            raise unavailable(path, error) or StoreUnavailable(f"{path}: {error}") from error
+        if (damage := _known_damage(path)) is not None:
+            raise StoreDamaged(f"{path}: {damage}")
         try:
             self._db: Rdict | None = Rdict(
                 str(path),
@@ -112,7 +126,7 @@ class RocksStore:
         try:
             value: bytes | None = reader.get(key)
         except Exception as error:
-            raise _translated(error, self._path) from error
+            raise self._failed(error) from error
         return value
 
     def get_many(self, family: str, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -120,7 +134,7 @@ class RocksStore:
         try:
             values = reader.get(list(keys))  # one multi-get, without the GIL
         except Exception as error:
-            raise _translated(error, self._path) from error
+            raise self._failed(error) from error
         return cast("list[bytes | None]", values)
 
     def scan(self, family: str, low: bytes, high: bytes | None, limit: int) -> list[tuple[bytes, bytes]]:
@@ -139,7 +153,7 @@ class RocksStore:
                 cursor.next()
             cursor.status()
         except Exception as error:  # noqa: BLE001 - see __init__
-            raise _translated(error, self._path) from None  # a traceback would keep the iterator alive
+            raise self._failed(error) from None  # a traceback would keep the iterator alive
         return rows
 
     def write(self, writes: Sequence[Write]) -> None:
@@ -172,20 +186,28 @@ class RocksStore:
         try:
             db.compact_range(_MARKER, _MARKER + b"\x00", how)
         except Exception as error:
-            raise _translated(error, self._path) from error
+            raise self._failed(error) from error
 
     def close(self) -> None:
-        """Flushes and closes; releases everything even when the flush fails, and then raises."""
+        """Flushes and closes. Never raises: what could not be flushed is in the changelog, from which the
+        store is brought up to date when it is opened again; a log line says so."""
         db = self._db
         if db is None:
             return
+        trouble: StoreError | None = None
         try:
             self.flush()
-        finally:
-            self._db = None
-            self._readers.clear()
-            self._handles.clear()
-            db.close()
+        except StoreError as error:
+            trouble = error
+        self._db = None
+        self._readers.clear()
+        self._handles.clear()
+        try:
+            db.close()  # flushes too, and takes a second to give that up on a full disk
+        except Exception as error:  # noqa: BLE001 - see __init__
+            trouble = trouble or self._failed(error)
+        if trouble is not None:
+            log.error("not everything was saved: %s", trouble)
 
     def _opened(self) -> Rdict:
         if self._db is None:
@@ -200,7 +222,15 @@ class RocksStore:
         try:
             db.write(batch, self._unlogged)
         except Exception as error:
-            raise _translated(error, self._path) from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> StoreError:
+        """The error to raise; damage is noted for whoever opens the store next."""
+        found = _translated(error, self._path)
+        if isinstance(found, StoreDamaged):
+            with contextlib.suppress(OSError):
+                (self._path / _DAMAGED).write_text(f"found damaged while it was in use: {error}")
+        return found
 
 
 def destroy(path: Path) -> None:
@@ -211,15 +241,24 @@ def destroy(path: Path) -> None:
         shutil.rmtree(path)
 
 
+def _known_damage(path: Path) -> str | None:
+    """What needs no opening to be seen."""
+    try:
+        return (path / _DAMAGED).read_text()
+    except OSError:
+        pass
+    if not (path / "CURRENT").exists() and any(path.glob("MANIFEST-*")):
+        return "the file CURRENT is missing"  # RocksDB might begin a new, empty database over the old files
+    return None
+
+
 def _translated(error: Exception, path: Path) -> StoreError:
     text = str(error)
     if isinstance(error, DbClosedError):
         return StoreClosed(f"{path} is closed")
     if "/LOCK:" in text or "lock hold by current process" in text:
         return StoreLocked(f"{path} is in use: {text}")
-    if any(part in text for part in _NOT_DAMAGE):
-        return StoreUnavailable(f"{path}: {text}")
-    return StoreDamaged(f"{path}: {text}")
+    return unavailable(path, text) or StoreDamaged(f"{path}: {text}")
 
 
 def _database_options(memory: SharedMemory, *, create: bool) -> Options:

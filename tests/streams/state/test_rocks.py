@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.state.errors import StoreDamaged, StoreLocked, StoreUnavailable
+from streams.state.errors import StoreDamaged, StoreLocked, StoreUnavailable, unavailable
 from streams.state.rocks import RocksStore, SharedMemory, destroy
 from tests.streams.state.writer_process import FAMILIES
 
@@ -118,6 +119,42 @@ def test_a_corrupt_table_file_is_seen_on_reading(tmp_path: Path) -> None:
     with pytest.raises(StoreDamaged):
         store.get_many("rows", [n.to_bytes(4, "big") for n in range(300)])
     store.close()
+    # RocksDB would open it again as if nothing were the matter, and its owner would die at it for ever.
+    with pytest.raises(StoreDamaged, match=r"found damaged while it was in use: .*mismatch"):
+        RocksStore(path, FAMILIES)
+    destroy(path)
+    RocksStore(path, FAMILIES).close()
+
+
+def test_without_its_current_file_a_store_is_damaged_not_new(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    RocksStore(path, FAMILIES).close()
+    for file in (path / "CURRENT", *path.glob("*.log")):
+        file.unlink()
+    with pytest.raises(StoreDamaged, match="CURRENT is missing"):
+        RocksStore(path, FAMILIES)
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "free space there, or set CARILLON_DATA"),
+        (OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)), "quota"),
+        (OSError(errno.EROFS, os.strerror(errno.EROFS)), "mount it for writing"),
+        (OSError(errno.EACCES, os.strerror(errno.EACCES)), "give the folder to the user"),
+        ("IO error: While open a file for random read: /s/1.sst: Too many open files", "ulimit -n"),
+    ],
+)
+def test_what_a_person_must_do_is_said(tmp_path: Path, said: object, advice: str) -> None:
+    found = str(unavailable(tmp_path, said))
+    assert advice in found
+    assert str(tmp_path) in found
+    assert "Nothing is lost" in found
+    assert str(said) in found
+
+
+def test_what_is_damage_asks_nobody() -> None:
+    assert unavailable(Path("s"), "Corruption: block checksum mismatch") is None
 
 
 def test_a_disk_out_of_reach_is_not_damage(tmp_path: Path) -> None:
