@@ -12,6 +12,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from streams.metrics import Metrics
+from streams.state.errors import unavailable
 
 Status = dict[str, Any]
 
@@ -39,11 +40,14 @@ class WebServer:
         site = web.TCPSite(self._runner, self._host, self._port)
         await site.start()
         port = self._runner.addresses[0][1]
-        self._data.mkdir(parents=True, exist_ok=True)
         where = {"host": self._host, "port": port, "pid": os.getpid()}
         partial = self._data / f".web.json.{os.getpid()}"
-        partial.write_text(json.dumps(where))
-        partial.replace(self._data / "web.json")
+        try:
+            self._data.mkdir(parents=True, exist_ok=True)
+            partial.write_text(json.dumps(where))
+            partial.replace(self._data / "web.json")
+        except OSError as error:  # the first file that a worker writes
+            raise unavailable(self._data, error) or error from None
 
     async def stop(self) -> None:
         if self._runner is not None:
