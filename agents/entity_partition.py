@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 
 from agents.partition import PartitionStore, Shared, too_large
+from agents.steps import StepLock
 from schemas.codec import Decoded
 from schemas.errors import DecodeError
 from schemas.records import EntityKind
@@ -33,7 +34,7 @@ class EntityPartition:
         self._kind = TOPICS[topic]
         self._partition = partition
         self._format = shared.formats[topic]
-        self._lock = asyncio.Lock()
+        self._lock = StepLock()
         self._wake = asyncio.Event()
         self._sweeper: asyncio.Task[None] | None = None
         self._state = PartitionStore(
@@ -81,6 +82,11 @@ class EntityPartition:
     def sweeping(self) -> int:
         """What is left to sweep, and the round that is being carried out."""
         return self._stage.sweeping + self._lock.locked()
+
+    @property
+    def step_began(self) -> float | None:
+        """When the step under way began (``time.monotonic``)."""
+        return self._lock.began
 
     @property
     def failure(self) -> BaseException | None:

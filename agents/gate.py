@@ -44,8 +44,13 @@ class Gate:
         self._deadline = math.inf
         self._monotonic = monotonic
 
+    def paused(self) -> None:
+        """Partitions come and go: what is opened first must not send what the last one's records cancel,
+        however long the others are restored."""
+        self._deadline = math.inf
+
     def assigned(self) -> None:
-        """Partitions were assigned: holds until what lies unread has been read, or ``longest_hold`` is over
+        """All partitions are open: holds until what lies unread has been read, or ``longest_hold`` is over
         (a stuck input must not silence everybody for ever)."""
         self._deadline = self._monotonic() + self._longest_hold
 

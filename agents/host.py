@@ -52,7 +52,7 @@ class Host:
     async def pause(self) -> None:
         """Every partition may be somebody else's from now on."""
         self.ready = False
-        self._gate.assigned()  # what is opened first must not send before the others are there
+        self._gate.paused()
         await asyncio.gather(*(part.pause() for part in self._parts()))
 
     async def resume(self, assigned: Iterable[Place]) -> None:
@@ -119,6 +119,13 @@ class Host:
             if part.failure is not None:
                 return part.failure
         return None
+
+    def steps(self) -> dict[str, float]:
+        """By partition since when the step under way has been going on (``time.monotonic``)."""
+        timers = {Place("timers", number): part for number, part in self.timers.items()}
+        began = {place: part.step_began for place, part in self.entities.items()}
+        began |= {place: part.step_began for place, part in timers.items()}
+        return {f"{topic}[{number}]": at for (topic, number), at in began.items() if at is not None}
 
     def in_flight(self) -> dict[Channel, int]:
         return {channel: self._capacity.used.get(channel, 0) for channel in self._senders}

@@ -32,6 +32,8 @@ class Outputs:
         self._codec = codec
         self._prefix = prefix
         self._stopping = False
+        self.refused = 0
+        """Calls that wait because the brokers could not take their records."""
 
     def stop_retrying(self) -> None:
         """The worker is ending: what the brokers don't take now is done again by its successor."""
@@ -57,7 +59,11 @@ class Outputs:
                 if not error.retriable or error.fatal or self._stopping:
                     raise
                 log.warning("%s; trying again", error)
-                await asyncio.sleep(_PAUSE)
+                self.refused += 1
+                try:
+                    await asyncio.sleep(_PAUSE)
+                finally:
+                    self.refused -= 1
             else:
                 return sent.last_offsets
 

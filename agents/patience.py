@@ -22,6 +22,8 @@ class PatientRegistry:
     def __init__(self, registry: Registry, pause: float = _PAUSE) -> None:
         self._registry = registry
         self._pause = pause
+        self.waiting = 0
+        """Questions that it has not answered yet."""
 
     @property
     def ids(self) -> Mapping[str, int]:
@@ -42,9 +44,13 @@ class PatientRegistry:
         await self._until(lambda: self._registry.preload(names))
 
     async def _until(self, ask: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            try:
-                return await ask()
-            except RegistryError as error:
-                log.warning("%s; asking again", error)
-                await asyncio.sleep(self._pause)
+        self.waiting += 1
+        try:
+            while True:
+                try:
+                    return await ask()
+                except RegistryError as error:
+                    log.warning("%s; asking again", error)
+                    await asyncio.sleep(self._pause)
+        finally:
+            self.waiting -= 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -82,7 +82,9 @@ class RestoreProgress:
         """Read to its end, given up or failed: nothing is under way. Unknown names are fine."""
         self._known.pop(name, None)
 
-    def watching(self, read: Callable[..., Awaitable[int]]) -> Callable[..., Awaitable[int]]:
+    def watching(
+        self, read: Callable[..., Coroutine[Any, Any, int]]
+    ) -> Callable[..., Coroutine[Any, Any, int]]:
         """``read_changelog`` (its connection given already), which tells of itself here."""
 
         async def watched(topic: str, partition: int, *given: Any) -> int:

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from agents.gate import Gate
 from agents.partition import PartitionStore, Shared, dead_letter
+from agents.steps import StepLock
 from schemas.errors import DecodeError, UnknownSchemaId
 from schemas.records import Change, Channel, Customer, DeadLetter, EntityKind, Timer
 from senders.sender import Sender
@@ -78,7 +79,7 @@ class SenderPartition:
         self._senders = senders
         self._capacity = capacity
         self._options = options
-        self._lock = asyncio.Lock()
+        self._lock = StepLock()
         self._wake = asyncio.Event()
         self._calls: set[asyncio.Future[None]] = set()
         self._sent: list[tuple[SendOrder, Outcome | Withdrawn]] = []
@@ -163,6 +164,11 @@ class SenderPartition:
 
     def next_due(self) -> int | None:
         return self._stage.next_due()
+
+    @property
+    def step_began(self) -> float | None:
+        """When the step under way began (``time.monotonic``)."""
+        return self._lock.began
 
     @property
     def failure(self) -> BaseException | None:

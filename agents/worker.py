@@ -16,13 +16,16 @@ from faust.types import TP
 from agents import appointments, consents, leads, orders, timers
 from agents.connections import BrokerError, broker_errors, registry_config
 from agents.gate import Gate
+from agents.hold import Ends, Hold
 from agents.host import Host, Place
 from agents.outputs import Outputs
+from agents.overview import Overview, Sources, Status
 from agents.partition import RocksDisk, Shared
 from agents.patience import PatientRegistry
+from agents.progress import RestoreProgress
 from agents.quarantine import FileMarks, Quarantine
 from agents.reference import ReferenceTables
-from agents.web import Status, WebServer
+from agents.web import WebServer
 from schemas.codec import Codec
 from schemas.contracts import TOPICS
 from schemas.records import Channel
@@ -76,11 +79,12 @@ class Worker:
             "leads": settings.lead_format,
             "appointments": settings.appointment_format,
         }
+        self._progress = RestoreProgress()
         self._outputs = Outputs(self._producer, codec, self._prefix)
         changelogs = [self._prefix + name for name in CHANGELOGS]
         shared = Shared(
             disk=RocksDisk(settings.data),
-            read_log=partial(read_changelog, settings.broker, self._security),
+            read_log=self._progress.watching(partial(read_changelog, settings.broker, self._security)),
             outputs=self._outputs,
             codec=codec,
             registry=self._registry,
@@ -95,7 +99,7 @@ class Worker:
         self._senders = build_senders(sender_settings(settings), clock)
         limits = {Channel.SMS: settings.sms_in_flight, Channel.EMAIL: settings.smtp_connections * 2}
         self._gate = Gate(
-            unread=self._unread,
+            unread=lambda: self._hold.unread,
             membership_age=self._membership_age,
             tables_age=self._tables_age,
             disagreement=clock.disagreement,
@@ -112,9 +116,25 @@ class Worker:
             self._catalog,
             self._host.reference_changed,
         )
-        self._web = WebServer(settings.web_host, settings.web_port, settings.data, self._metrics, self.status)
-        self._watcher: asyncio.Task[None] | None = None
         self.app = self._faust_app()
+        self._hold = Hold(
+            [self._prefix + name for name in INPUT_TOPICS],
+            [self._prefix + name for name in ("timers", "consents")],
+            ends=Ends(settings.broker, self._security).of,
+            committed=self.app.committed,
+            progress=self.app.progress,
+            longest=settings.hold / 1000,
+        )
+        self._overview = self._new_overview()
+        self._web = WebServer(
+            settings.web_host,
+            settings.web_port,
+            settings.data,
+            self._metrics,
+            status=self.status,
+            not_live=self._overview.not_live,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
         quarantine = Quarantine(FileMarks(settings.data / "marks"), shared.outputs.dead_letters, clock.now)
         register = (orders.register, leads.register, appointments.register, timers.register)
         for agent in register:
@@ -124,6 +144,7 @@ class Worker:
     async def start(self) -> None:
         """Before the first partition is assigned: schemas fetched, tables being read."""
         settings = self._settings
+        await self._web.start()  # first of all: what follows may have to wait for others
         names = [topic.name for topic in topic_plan(settings)]
         ends = await asyncio.to_thread(Offsets(settings.broker, self._security).ends, names)
         self._counts.update({topic: len(partitions) for topic, partitions in ends.items()})
@@ -133,15 +154,18 @@ class Worker:
         await self._registry.preload([self._prefix + name for name in INPUT_TOPICS])
         await self._producer.start()
         await self._tables.start()
-        await self._web.start()
         for channel in Channel:
             if channel not in self._senders:
                 log.warning("no provider for %s is set: such messages wait in the store", channel)
-        self._watcher = asyncio.create_task(self._watch(), name="watch")
+        self._tasks = [
+            asyncio.create_task(self._watch(), name="watch"),
+            asyncio.create_task(self._overview.follow(), name="overview"),
+        ]
 
     def _begin_stop(self) -> None:
         """From here the process ends within a deadline, also when no broker answers any more: whatever is not
         done by then is found in the changelogs by the next owner, as after a kill."""
+        self._overview.ending = True
         self._outputs.stop_retrying()
 
         def end() -> None:
@@ -153,8 +177,9 @@ class Worker:
         deadline.start()
 
     async def stop(self) -> None:
-        if self._watcher is not None:
-            self._watcher.cancel()
+        for task in self._tasks:
+            task.cancel()
+        self._hold.revoked()
         await self._host.close()
         await self._tables.reader.stop()
         for sender in self._senders.values():
@@ -165,11 +190,14 @@ class Worker:
     # --- partitions come and go
 
     async def _revoked(self, *_: Any, **__: Any) -> None:
+        self._hold.revoked()
         await self._host.pause()
 
     async def _rebalanced(self, *_: Any, **__: Any) -> None:
         await self._tables.caught_up(_CATCH_UP)
-        await self._host.resume([self._place(tp) for tp in self.app.consumer.assignment()])
+        assigned = self.app.consumer.assignment()
+        await self._host.resume([self._place(tp) for tp in assigned])
+        self._hold.assigned(assigned)
 
     def _start_offset(self, tp: TP) -> int | None:
         return self._host.start_offset(self._place(tp))
@@ -192,19 +220,12 @@ class Worker:
     def _tables_age(self) -> float:
         return self._tables.reader.last_confirmed()
 
-    def _unread(self) -> bool:
-        """Is anything left of what the assigned partitions held when they were assigned?"""
-        progress = self.app.progress()
-        return len(progress) < len(self.app.consumer.assignment()) or any(
-            at.acked < at.end_at_start for at in progress.values()
-        )
-
     def _place(self, tp: TP) -> Place:
         return Place(tp.topic.removeprefix(self._prefix), tp.partition)
 
     def _failure(self) -> BaseException | None:
         """What ended a task that nobody awaits."""
-        return self._host.failure() or self._tables.reader.failure
+        return self._host.failure() or self._tables.reader.failure or self._hold.failure
 
     async def _watch(self) -> None:
         """Ends the worker when a task that nobody awaits has failed."""
@@ -226,45 +247,34 @@ class Worker:
 
     def status(self) -> Status:
         """A snapshot for /status; brings the gauges up to date."""
-        host = self._host
-        positions: dict[str, dict[int, int]] = {
-            topic: dict(offsets) for topic, offsets in self._tables.positions.items()
-        }
-        metrics = self._metrics
-        metrics.lag.clear()  # partitions that others own by now
-        owned: dict[str, int] = {}
-        for tp, at in self.app.progress().items():
-            owned[tp.topic] = owned.get(tp.topic, 0) + 1
-            positions.setdefault(tp.topic, {})[tp.partition] = at.acked
-            lag = max(0, at.end - at.acked) if at.end is not None else 0
-            metrics.lag.labels(tp.topic, str(tp.partition)).set(lag)
-        for topic in (*INPUT_TOPICS, "consents", "timers"):
-            metrics.partitions.labels(topic).set(owned.get(self._prefix + topic, 0))
-        senders = host.timers.values()
-        # A task that is dead looks idle: what waits for it must not be told that all is done.
-        ready = host.ready and self._failure() is None
-        dues = [due for due in (part.next_due() for part in senders) if due is not None] if ready else []
-        sweeping = sum(part.sweeping for part in senders)
-        sweeping += sum(part.sweeping for part in host.entities.values())
-        pending = sum(part.pending for part in senders)
-        queued = sum(part.queued for part in senders)
-        metrics.pending.set(pending)
-        metrics.queued.set(queued)
-        metrics.sweeping.set(sweeping)
-        metrics.reference_age.set(self._tables.reader.last_confirmed())
-        for channel, number in host.in_flight().items():
-            metrics.in_flight.labels(str(channel)).set(number)
-        return {
-            "ready": ready,
-            "sending_stopped": list(self._gate.closed()) if ready else [],
-            "now": self._clock.now(),
-            "positions": positions,
-            "next_due": min(dues, default=None),
-            "in_flight": sum(part.in_flight for part in senders),
-            "queued": queued,
-            "sweeping": sweeping,
-            "pending": pending,
-        }
+        return self._overview.status()
+
+    def _waiting_for(self) -> str:
+        """What holds the work up that is none of this process."""
+        if self._registry.waiting:
+            return "the schema registry"
+        return "the brokers, which could not take records" if self._outputs.refused else ""
+
+    def _new_overview(self) -> Overview:
+        return Overview(
+            Sources(
+                app=self.app,
+                host=self._host,
+                gate=self._gate,
+                progress=self._progress,
+                metrics=self._metrics,
+                now=self._clock.now,
+                table_positions=self._tables.positions,
+                tables_age=self._tables_age,
+                failure=self._failure,
+                ends=Ends(self._settings.broker, self._security).of,
+                waiting_for=self._waiting_for,
+                unread=lambda: str(self._hold),
+                prefix=self._prefix,
+                session_timeout=self._settings.session_timeout / 1000,
+                stuck_after=self._settings.stuck_after / 1000,
+            )
+        )
 
     # --- Faust
 

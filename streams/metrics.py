@@ -69,6 +69,39 @@ class Metrics:
             ("topic", "partition"),
             registry=self.registry,
         )
+        self.commit_age = Gauge(
+            "carillon_commit_age_seconds",
+            "Since there is something worked on whose offset is not committed.",
+            ("topic", "partition"),
+            registry=self.registry,
+        )
+        self.stalled = Gauge(
+            "carillon_stalled_seconds",
+            "For how long the next record of an assigned partition has not moved while brokers answer.",
+            ("topic", "partition"),
+            registry=self.registry,
+        )
+        self.stuck = Gauge(
+            "carillon_stuck",
+            "What has stood still longer than stuck_after (partitions, steps, commits, membership).",
+            registry=self.registry,
+        )
+        self.live = Gauge("carillon_live", "1 unless a restart would help, as /live.", registry=self.registry)
+        self.ready = Gauge(
+            "carillon_ready", "1 if all of the work is done, as /ready.", registry=self.registry
+        )
+        self.restore_left = Gauge(
+            "carillon_restore_records_left",
+            "Offsets that a log under restore has still to read.",
+            ("topic", "partition"),
+            registry=self.registry,
+        )
+        self.restore_rate = Gauge(
+            "carillon_restore_records_per_second",
+            "How fast a log under restore is read.",
+            ("topic", "partition"),
+            registry=self.registry,
+        )
         self.partitions = Gauge(
             "carillon_partitions", "Partitions assigned to this worker.", ("topic",), registry=self.registry
         )
@@ -77,6 +110,11 @@ class Metrics:
             "Since the reference tables were last known to be complete.",
             registry=self.registry,
         )
+
+    def forget_partitions(self) -> None:
+        """Before the gauges of single partitions are set anew: others own some of them by now."""
+        for gauge in (self.lag, self.commit_age, self.stalled, self.restore_left, self.restore_rate):
+            gauge.clear()
 
     def transitions_of(self, counts: Mapping[str, int]) -> None:
         for name, number in counts.items():

@@ -116,8 +116,13 @@ class Settings:
     )
 
     # Operation
-    web_host: str = _at("127.0.0.1", "Address of /metrics, /health and /status.")
+    web_host: str = _at("127.0.0.1", "Address of /live, /ready, /status and /metrics.")
     web_port: int = _at(6066, "Its port; 0: a free one.", low=0)
+    stuck_after: int = _at(
+        120_000,
+        "Time for which work may stand still while the brokers answer; after it /live fails.",
+        low=1000,
+    )
     log_level: str = _at("INFO", "Least severe lines to log.", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
 
 

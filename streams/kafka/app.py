@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import faust
@@ -41,6 +41,17 @@ class BatchApp(faust.App):
         before the first time. Above the session time-out its partitions may be somebody else's."""
         consumer = self._consumer
         return consumer.membership_age() if isinstance(consumer, BatchConsumer) else math.inf
+
+    def thread_answers(self) -> int:
+        """How often the consumer's thread has been heard of, about once a second; 0 before it runs."""
+        consumer = self._consumer
+        return consumer.thread_answers if isinstance(consumer, BatchConsumer) else 0
+
+    async def committed(self, tps: Iterable[TP]) -> dict[TP, int | None]:
+        """What the group has committed (None: nothing) for any partitions, also those of other members.
+        Waits for a broker that is away; raises aiokafka's KafkaError if it refuses."""
+        consumer = self._consumer
+        return await consumer.committed(tps) if isinstance(consumer, BatchConsumer) else {}
 
     before_start: Callable[[], Awaitable[None]] | None = None
     """Awaited before the consumer joins its group; what it raises ends the start."""

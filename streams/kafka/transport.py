@@ -251,6 +251,13 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             found[tp] = _Bounds(None if offset < 0 else offset, low[tp], high[tp])
         return found
 
+    async def committed(self, tps: Iterable[TP]) -> dict[TP, int | None]:
+        """What the group has committed for any partitions, also those of other members."""
+        coordinator = self._ensure_consumer()._coordinator
+        found = await coordinator.fetch_committed_offsets([driver.ensure_aiokafka_TP(tp) for tp in tps])
+        offsets = {TP(*place): metadata.offset for place, metadata in found.items()}
+        return {tp: offset if offset >= 0 else None for tp, offset in offsets.items()}
+
     async def place(self, flows: Mapping[TP, PartitionFlow]) -> None:
         """Seeks every live flow to its ``next_offset`` and makes it the one that records are paired with.
 
@@ -275,6 +282,8 @@ class BatchConsumer(driver.Consumer):
         self._hooks: Hooks = self.app  # type: ignore[assignment]  # BatchApp; Faust knows its base class
         self._flows: dict[TP, PartitionFlow] = {}
         self._settled = asyncio.Event()
+        self.thread_answers = 0
+        """How often the thread has been heard of; it stands still when the thread does."""
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -357,6 +366,7 @@ class BatchConsumer(driver.Consumer):
         """A coordinator that has given up leaves a worker that reads nothing and says nothing: end it."""
         async for _ in self.itertimer(1.0, name="membership"):
             await self._thread.run(self._thread.check())
+            self.thread_answers += 1
 
     async def _drain_messages(self, fetcher: Any) -> None:
         """The fetcher's loop: drain, hand out, again. Ends with the consumer; raising ends the worker."""
@@ -515,6 +525,11 @@ class BatchConsumer(driver.Consumer):
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         await super().on_partitions_revoked(revoked)
         self._retire(revoked)
+
+    async def committed(self, tps: Iterable[TP]) -> dict[TP, int | None]:
+        """What the group has committed (None: nothing) for any partitions, also those of other members.
+        Waits for a broker that is away; raises KafkaError if it refuses."""
+        return await self._thread.run(self._thread.committed(tps))  # type: ignore[no-any-return]  # run has no type
 
     def membership_age(self) -> float:
         """Seconds since the coordinator last confirmed that this worker is a member; infinite before."""

@@ -34,11 +34,13 @@ async def worker(tmp_path: Path) -> AsyncIterator[Worker]:
 async def test_a_worker_with_a_dead_partition_is_not_ready(worker: Worker) -> None:
     """Nothing moves in it, so it would look as if all were done."""
     await worker._host.resume(TIMERS)
-    assert worker.status()["ready"]
+    assert not [reason for reason in worker.status()["not_ready"] if "died" in reason]
     part = worker._host.timers[0]
     part._state.store.close()
     part._wake.set()
     async with asyncio.timeout(60):
         while part.failure is None:  # noqa: ASYNC110 - the end of the task has no event
             await asyncio.sleep(0)
-    assert not worker.status()["ready"]
+    status = worker.status()
+    assert not status["ready"]
+    assert [reason for reason in status["not_ready"] if "died" in reason]
