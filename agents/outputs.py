@@ -33,7 +33,7 @@ class Outputs:
         self._prefix = prefix
         self._stopping = False
         self.refused = 0
-        """Calls that wait because the brokers could not take their records."""
+        """Calls that the brokers have refused and that are tried again."""
 
     def stop_retrying(self) -> None:
         """The worker is ending: what the brokers don't take now is done again by its successor."""
@@ -52,20 +52,22 @@ class Outputs:
     ) -> dict[int, int]:
         """The last offsets by partition. ``name`` without the prefix."""
         topic = self.topic(name)
-        while True:
-            try:
-                sent = await self._producer.send(topic, records, partition=partition, headers=headers)
-            except ProduceError as error:
-                if not error.retriable or error.fatal or self._stopping:
-                    raise
-                log.warning("%s; trying again", error)
-                self.refused += 1
+        refused = 0
+        try:
+            while True:
                 try:
+                    sent = await self._producer.send(topic, records, partition=partition, headers=headers)
+                except ProduceError as error:
+                    if not error.retriable or error.fatal or self._stopping:
+                        raise
+                    log.warning("%s; trying again", error)
+                    self.refused += 1 - refused
+                    refused = 1
                     await asyncio.sleep(_PAUSE)
-                finally:
-                    self.refused -= 1
-            else:
-                return sent.last_offsets
+                else:
+                    return sent.last_offsets
+        finally:
+            self.refused -= refused
 
     async def changelog(self, name: str, partition: int, records: KeyedValues, epoch: int) -> int | None:
         """Writes to one partition of a changelog as the owner of ``epoch``; the position after it, or None
