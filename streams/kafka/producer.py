@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Producer
 
 from streams.kafka.partitioner import partition_for
 from streams.kafka.topics import MAX_RECORD
@@ -81,7 +81,7 @@ class _Batch:
     the two sees them meet reports, and reporting twice does no harm.
     """
 
-    __slots__ = ("_loop", "_topic", "answered", "done", "expected", "failure", "offsets")
+    __slots__ = ("_loop", "_topic", "answered", "done", "expected", "failure", "offsets", "stamp")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, topic: str, expected: int) -> None:
         self._loop = loop
@@ -89,6 +89,8 @@ class _Batch:
         self.expected = expected
         self.answered = 0
         self.offsets: dict[int, int] = {}
+        self.stamp = 0
+        """When a broker appended the last record, by its clock, in milliseconds; 0: it does not say."""
         self.failure: ProduceError | None = None
         self.done: asyncio.Future[None] = loop.create_future()
 
@@ -98,6 +100,10 @@ class _Batch:
             offset = message.offset()
             if offset >= 0:
                 self.offsets[message.partition()] = offset
+            if self.answered + 1 == self.expected:
+                kind, stamp = message.timestamp()
+                if kind == TIMESTAMP_LOG_APPEND_TIME:
+                    self.stamp = stamp
         elif self.failure is None:
             self.failure = _failure(self._topic, message.partition(), error)
         self.answered += 1
@@ -122,7 +128,7 @@ class BatchProducer:
     partitions a topic has; asked only for records that name none.
     ``timeout_ms``: how long a record is tried before its call fails; well under the rebalance time-out of
     the workers (60 s), so that a revoke never waits for a dead broker. After a time-out the record may
-    still have been written.
+    still have been written. ``now``: the clock, in milliseconds, that is compared with the brokers'.
     """
 
     def __init__(
@@ -134,8 +140,11 @@ class BatchProducer:
         linger_ms: float = 3,
         timeout_ms: int = 30_000,
         queue_records: int = 200_000,
+        now: Callable[[], int] | None = None,
     ) -> None:
         self._partitions = partitions
+        self._now = now
+        self._disagreement = 0
         self._config: dict[str, Any] = {
             **security,
             "bootstrap.servers": bootstrap,
@@ -204,6 +213,7 @@ class BatchProducer:
         if not records:
             return Sent({})
         batch = _Batch(asyncio.get_running_loop(), topic, len(records))
+        began = self._now() if self._now is not None else 0
         count = self._partitions(topic) if partition is None else 0
         refused: ProduceError | None = None
         produce = producer.produce if headers is None else partial(producer.produce, headers=list(headers))
@@ -227,7 +237,15 @@ class BatchProducer:
         failure = batch.failure or refused
         if failure is not None:
             raise failure
+        if batch.stamp and self._now is not None:
+            self._disagreement = max(began - batch.stamp, batch.stamp - self._now(), 0)
         return Sent(batch.offsets)
+
+    @property
+    def disagreement(self) -> int:
+        """Milliseconds by which our clock and that of the broker that took the last batch differ, at least;
+        only topics whose records bear the time of the append tell."""
+        return self._disagreement
 
     def purge(self) -> None:
         """Gives up everything that is queued or in flight: the calls that wait for it raise ProduceError.

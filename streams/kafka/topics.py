@@ -88,6 +88,8 @@ def topic_plan(settings: Settings) -> tuple[TopicPlan, ...]:
             "cleanup.policy": "compact",
             # Restore must see both sides of a change of owners before one of them is compacted away.
             "min.compaction.lag.ms": str(_HOUR),
+            # The broker's own time of each append, with which workers compare their clocks.
+            "message.timestamp.type": "LogAppendTime",
             # A store that was last caught up more than half of this ago is rebuilt (it may miss tombstones).
             "delete.retention.ms": str(TOMBSTONES),
             # Only closed segments are compacted; the default closes one a week or a gigabyte.

@@ -17,6 +17,7 @@ from streams.kafka.broadcast import BroadcastReader, BroadcastRecord
 from streams.kafka.changelog import PositionAheadOfLog, PositionGone, read_changelog
 from streams.kafka.partitioner import partition_for
 from streams.kafka.producer import BatchProducer, ProduceError
+from streams.kafka.topic_ids import TopicIds
 from streams.kafka.topics import TopicPlan, check, create, topic_plan
 from streams.settings import Settings
 from streams.stages.fencing import LogRecord
@@ -155,6 +156,37 @@ async def test_a_position_whose_records_were_deleted_is_told(
     records: list[LogRecord] = []
     assert await read_changelog(local_kafka.bootstrap, {}, topic, 0, None, records.extend) == 10
     assert [offset for offset, _, _, _ in records] == [6, 7, 8, 9]
+
+
+@pytest.mark.parametrize("ahead", [0, 3_600_000, -3_600_000])
+async def test_a_clock_is_compared_with_the_brokers(local_kafka: LocalKafka, ahead: int) -> None:
+    """Topics that bear the time of the append tell how far off our own clock is; others don't."""
+    told, silent = (
+        await new_topic(local_kafka, message_timestamp_type="LogAppendTime"),
+        await new_topic(local_kafka),
+    )
+
+    def now() -> int:
+        return time.time_ns() // 1_000_000 + ahead
+
+    producer = BatchProducer(local_kafka.bootstrap, {}, partitions=lambda topic: 3, now=now)
+    await producer.start()
+    try:
+        await producer.send(silent, [(b"a", b"1")], partition=0)
+        assert producer.disagreement == 0
+        await producer.send(told, [(b"a", b"1"), (b"a", b"2")], partition=0)
+        assert abs(producer.disagreement - abs(ahead)) < 60_000
+    finally:
+        await producer.stop()
+
+
+async def test_topics_have_ids(local_kafka: LocalKafka) -> None:
+    topic, other = await new_topic(local_kafka), await new_topic(local_kafka)
+    ids = TopicIds(local_kafka.bootstrap, {}, [topic, other])
+    found = {await ids.of(topic), await ids.of(other)}
+    assert len(found) == 2, "each its own"
+    assert "" not in found
+    assert await ids.of("another") == ""
 
 
 class Table:
