@@ -1,4 +1,4 @@
-"""``docs/settings.md`` and ``docs/commands.md``, made of the settings and of the table of commands:
+"""The pages of ``docs`` that are made of code: settings, commands, and the states of a delivery.
 
     python -m console.pages
 
@@ -14,6 +14,8 @@ from typing import Any
 import click
 
 from console.cli import COMMANDS, main
+from schemas.records import DeliveryState
+from streams.domain.life import AT_PROVIDER, FRESH, GONE, NOT_SENT, REASONS, RECEIPTS, STEPS, WAITING
 from streams.secret import Secret
 from streams.settings import Settings, environment_name
 
@@ -83,7 +85,98 @@ def commands_page() -> str:
     )
 
 
-PAGES = {"settings.md": settings_page, "commands.md": commands_page}
+def states_page() -> str:
+    """The states of a delivery: the picture, its arrows as a table, and the reasons of each state."""
+    reasons = [
+        f"| `{state}` | {', '.join(f'`{reason}`' for reason in REASONS[state] if reason) or 'none'} |"
+        for state in DeliveryState
+    ]
+    return "\n".join(
+        (
+            "# A delivery's life",
+            "",
+            "The states that one message to one customer goes through, as they follow each other in the "
+            "[delivery log](delivery-log.md). After a state comes nothing but what an arrow shows: all tests "
+            "of the topology and all simulated days are held against the table that this page is made of "
+            "(`streams/domain/life.py`), and each arrow has a test that goes along it "
+            "(`tests/topology/test_life.py`).",
+            "",
+            "```mermaid",
+            *picture(),
+            "```",
+            "",
+            "An arrow from a frame holds for every state in it, one to a frame leads to each of them. What "
+            "went out, or may have, never goes again. What was not sent may be planned anew, when for "
+            "instance an appointment is moved away and back. Receipts are notes on a final state; Carillon "
+            "does not read them yet.",
+            "",
+            "| from | to | when |",
+            "| --- | --- | --- |",
+            *(f"| {_words(step.sources)} | {_words(step.targets)} | {step.when} |" for step in STEPS),
+            "",
+            "## Reasons",
+            "",
+            "What `reason` may say in each state; the codes are explained in the "
+            "[delivery log](delivery-log.md#reasons).",
+            "",
+            "| state | reasons |",
+            "| --- | --- |",
+            *reasons,
+            "",
+            "This page is made by `python -m console.pages`.",
+            "",
+        )
+    )
+
+
+_FRAMES = {
+    "waiting": WAITING,
+    "with the provider": AT_PROVIDER,
+    "out, or may be": GONE,
+    "not sent": NOT_SENT,
+    "receipts": RECEIPTS,
+}
+
+
+def picture() -> list[str]:
+    """The lines of a Mermaid flow chart: a frame for each group of states, arrows for each step."""
+    lines = ["flowchart TB", "    new((new))"]
+    for title, states in _FRAMES.items():
+        lines.append(f'    subgraph {_frame(states)}["{title}"]')
+        lines += [f"        {state}" for state in states]
+        lines.append("    end")
+    for step in STEPS:
+        lines += [
+            f'    {source} -->|"{step.when}"| {target}'
+            for source in _ends(step.sources, step.targets)
+            for target in _ends(step.targets, step.sources)
+        ]
+    lines.append(f'    {_frame(NOT_SENT)} -->|"planned anew"| new')
+    return lines
+
+
+_States = tuple[DeliveryState | None, ...]
+
+
+def _ends(states: _States, others: _States) -> list[str]:
+    """The frame, where the states are all of it and the arrow leaves it (Mermaid draws none from a frame to
+    what is in it); else each state."""
+    if states == FRESH:
+        return ["new"]
+    frame = _frame(states)
+    return [frame] if frame and not set(states) & set(others) else [str(state) for state in states]
+
+
+def _frame(states: _States) -> str:
+    titles = [title for title, members in _FRAMES.items() if members == states]
+    return titles[0].replace(",", "").replace(" ", "_") if titles else ""
+
+
+def _words(states: _States) -> str:
+    return ", ".join(f"`{state}`" if state is not None else "(new)" for state in states)
+
+
+PAGES = {"settings.md": settings_page, "commands.md": commands_page, "delivery-states.md": states_page}
 
 
 def _expected(item: Field[Any]) -> str:

@@ -28,18 +28,22 @@ NOT_SENT = (
 RECEIPTS = (State.DELIVERED, State.BOUNCED)
 
 
+FRESH = (None, *NOT_SENT)
+"""A message that is new, or was not sent: it may be planned, or planned anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
-    """From any of ``sources`` (none: the message is new) to any of ``targets``, and when."""
+    """From any of ``sources`` (None: the message is new) to any of ``targets``, and when."""
 
-    sources: tuple[State, ...]
+    sources: tuple[State | None, ...]
     targets: tuple[State, ...]
     when: str
 
 
 STEPS = (
-    Step((), (State.SCHEDULED,), "planned"),
-    Step((), (State.SUPPRESSED, State.CANCELLED, State.SUPERSEDED), "refused at once"),
+    Step(FRESH, (State.SCHEDULED,), "planned"),
+    Step(FRESH, (State.SUPPRESSED, State.CANCELLED, State.SUPERSEDED), "refused at once"),
     Step(WAITING, (State.SCHEDULED,), "its moment moves"),
     Step(WAITING, (State.HELD,), "due, but closed or quiet"),
     Step(WAITING, (State.SENDING,), "due"),
@@ -56,24 +60,11 @@ STEPS = (
     Step((State.UNKNOWN,), (State.SENT,), "found at the provider"),
     Step((State.UNKNOWN,), (State.RETRYING,), "an e-mail, once"),
     Step((State.UNKNOWN,), (State.UNKNOWN_CLOSED,), "nobody can say"),
-    Step(NOT_SENT, (State.SCHEDULED,), "planned anew"),
-    Step(NOT_SENT, (State.SUPPRESSED, State.CANCELLED), "planned anew, refused at once"),
-    # Only reminders are superseded by themselves, and no reminder becomes stale: it is armed anew first.
-    Step(
-        tuple(state for state in NOT_SENT if state is not State.STALE),
-        (State.SUPERSEDED,),
-        "planned anew, moved again",
-    ),
     Step((State.SENT,), RECEIPTS, "the provider reports"),
 )
 
 NEXT: Mapping[State | None, frozenset[State]] = {
-    state: frozenset(
-        target
-        for step in STEPS
-        if (state in step.sources if state is not None else not step.sources)
-        for target in step.targets
-    )
+    state: frozenset(target for step in STEPS if state in step.sources for target in step.targets)
     for state in (None, *State)
 }
 """What may come after a state; None: the message is new."""
