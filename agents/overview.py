@@ -67,6 +67,7 @@ class Sources:
     prefix: str
     session_timeout: float
     stuck_after: float
+    monotonic: Callable[[], float] = time.monotonic
 
 
 class Overview:
@@ -93,7 +94,7 @@ class Overview:
     def beat(self) -> None:
         """Has the thread that talks to the brokers been heard of?"""
         answers = self._from.app.thread_answers()
-        self._thread.saw(time.monotonic(), {_THREAD: answers} if answers else {})
+        self._thread.saw(self._from.monotonic(), {_THREAD: answers} if answers else {})
 
     def answered(self, ends: Mapping[Spot, int]) -> None:
         """The brokers are there, and say where the topics end."""
@@ -109,7 +110,7 @@ class Overview:
             busy[f"the step of {name}"] = began
         if app.thread_answers() and app.membership_age() > self._from.session_timeout:
             busy[_MEMBER] = "away"
-        self._stalls.saw(time.monotonic(), busy, excused=bool(self._from.waiting_for()))
+        self._stalls.saw(self._from.monotonic(), busy, excused=bool(self._from.waiting_for()))
 
     # --- judging
 
@@ -202,7 +203,7 @@ class Overview:
         record has not moved; puts its position into ``positions``."""
         metrics = self._from.metrics
         metrics.forget_partitions()  # others own some by now
-        now = time.monotonic()
+        now = self._from.monotonic()
         found: dict[str, dict[int, Status]] = {}
         progress = self._from.app.progress()
         self._uncommitted = {tp: since for tp, since in self._uncommitted.items() if tp in progress}
@@ -245,7 +246,7 @@ class Overview:
 
     def _told(self) -> list[Status]:
         """Whatever has stood still for a quarter of the limit, with since when."""
-        now = time.monotonic()
+        now = self._from.monotonic()
         told = []
         for stall in self._stuck(self._from.stuck_after / 4):
             since = time.time() - (now - stall.began)

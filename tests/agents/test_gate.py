@@ -88,3 +88,13 @@ async def test_a_send_waits_until_the_group_confirms_this_worker_again() -> None
     world.membership = 0.0
     async with asyncio.timeout(10):
         await waiting
+
+
+def test_a_restore_that_takes_longer_than_the_hold_is_no_reason_to_begin() -> None:
+    gate = World(unread=True).gate(longest_hold=0.0)
+    gate.assigned()
+    assert not gate.closed()
+    gate.paused()
+    assert gate.closed()
+    gate.assigned()
+    assert not gate.closed()
