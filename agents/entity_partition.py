@@ -69,6 +69,12 @@ class EntityPartition:
         await self.pause()
         self._state.close()
 
+    async def look(self, end: int) -> None:
+        """The changelog ends at ``end``; see ``PartitionStore.look``."""
+        async with self._lock:
+            if self._sweeper is not None:
+                await self._state.look(end)
+
     def restart_at(self, offset: int) -> None:
         """The topic was made anew: its offsets begin again. Versions still tell what is newer."""
         self._stage.source = offset

@@ -73,7 +73,9 @@ class Gate:
         if self._tables_age() > STALE_TABLES:
             reasons.append("the reference tables have not been confirmed for too long")
         if self._disagreement() > CLOCK_TOLERANCE:
-            reasons.append("the clock was stepped: restart this worker once the machine's clock is right")
+            reasons.append(
+                "the clock was stepped, or is not the brokers': restart this worker once the clocks are right"
+            )
         if self._deadline and (self._monotonic() >= self._deadline or not self._unread()):
             self._deadline = 0.0
         if self._deadline:

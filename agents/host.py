@@ -90,6 +90,26 @@ class Host:
         self.entities.clear()
         self.timers.clear()
 
+    async def look(self, ends: Mapping[Place, int]) -> None:
+        """Where changelogs end (names without the prefix). Raises Fenced when one of them has been taken
+        over."""
+        looks = [
+            part.look(ends[changelog])
+            for place, part in self.entities.items()
+            if (changelog := Place(f"{place.topic}-state", place.partition)) in ends
+        ]
+        looks += [
+            part.look(ends[changelog])
+            for number, part in self.timers.items()
+            if (changelog := Place("timers-changelog", number)) in ends
+        ]
+        await asyncio.gather(*looks)
+
+    async def say_again(self) -> None:
+        """One partition writes to its changelog what it says already."""
+        for part in list(self.timers.values())[:1]:
+            await part.say_again()
+
     def start_offset(self, place: Place) -> int | None:
         """Where reading must begin, whatever was committed; None: where it was committed."""
         if place.topic in TOPICS:

@@ -25,7 +25,7 @@ from streams.kafka.changelog import PositionAheadOfLog, PositionGone
 from streams.stages.delivery import DeliveryStage, consent_writes, forget_consents
 from streams.stages.fencing import Fenced, LogRecord
 from streams.stages.firing import Options, Withdrawn
-from streams.stages.round import DeliveryRound, InquiryOrder, SendOrder
+from streams.stages.round import SOURCE, DeliveryRound, InquiryOrder, SendOrder
 from streams.stages.slots import FAMILIES, restored, snapshot
 
 log = logging.getLogger(__name__)
@@ -133,6 +133,18 @@ class SenderPartition:
 
     def restart_consents_at(self, offset: int) -> None:
         self._stage.consents_source = offset
+
+    async def look(self, end: int) -> None:
+        """The changelog ends at ``end``; see ``PartitionStore.look``."""
+        async with self._lock:
+            if self._pump is not None:
+                await self._state.look(end)
+
+    async def say_again(self) -> None:
+        """Writes to the changelog what it says already."""
+        async with self._lock:
+            if self._pump is not None:
+                await self._state.commit(snapshot(self._state.store, [SOURCE]), [])
 
     # --- what others see
 

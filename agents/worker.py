@@ -18,6 +18,7 @@ from agents.connections import BrokerError, broker_errors, registry_config
 from agents.gate import Gate
 from agents.hold import Ends, Hold
 from agents.host import Host, Place
+from agents.lookout import Lookout
 from agents.outputs import Outputs
 from agents.overview import Overview, Sources, Status
 from agents.partition import RocksDisk, Shared
@@ -32,7 +33,7 @@ from schemas.records import Channel
 from schemas.registry import open_registry
 from senders.factory import build_senders
 from senders.settings import SenderSettings, SmtpSettings, Tls, TwilioSettings
-from streams.clock import clock_of
+from streams.clock import SystemClock, clock_of
 from streams.domain.catalog import Catalog
 from streams.kafka.app import BatchApp, batch_app, run_worker
 from streams.kafka.changelog import read_changelog
@@ -71,7 +72,11 @@ class Worker:
         clock = clock_of(settings.clock)
         self._metrics = Metrics()
         self._producer = BatchProducer(
-            settings.broker, self._security, partitions=lambda topic: self._counts[topic]
+            settings.broker,
+            self._security,
+            partitions=lambda topic: self._counts[topic],
+            # A clock that somebody drives has nothing to do with the brokers'.
+            now=clock.now if isinstance(clock, SystemClock) else None,
         )
         self._catalog = Catalog()
         formats = {
@@ -102,7 +107,7 @@ class Worker:
             unread=lambda: self._hold.unread,
             membership_age=self._membership_age,
             tables_age=self._tables_age,
-            disagreement=clock.disagreement,
+            disagreement=lambda: max(clock.disagreement(), self._producer.disagreement),
             session_timeout=settings.session_timeout / 1000,
             longest_hold=settings.hold / 1000,
         )
@@ -117,6 +122,12 @@ class Worker:
             self._host.reference_changed,
         )
         self.app = self._faust_app()
+        self._lookout = Lookout(
+            self._host,
+            ends=Ends(settings.broker, self._security).of,
+            topic=self._outputs.topic,
+            disagreement=lambda: self._producer.disagreement,
+        )
         self._hold = Hold(
             [self._prefix + name for name in INPUT_TOPICS],
             [self._prefix + name for name in ("timers", "consents")],
@@ -157,6 +168,7 @@ class Worker:
         for channel in Channel:
             if channel not in self._senders:
                 log.warning("no provider for %s is set: such messages wait in the store", channel)
+        self._lookout.start()
         self._tasks = [
             asyncio.create_task(self._watch(), name="watch"),
             asyncio.create_task(self._overview.follow(), name="overview"),
@@ -180,6 +192,7 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         self._hold.revoked()
+        self._lookout.stop()
         await self._host.close()
         await self._tables.reader.stop()
         for sender in self._senders.values():
@@ -225,7 +238,9 @@ class Worker:
 
     def _failure(self) -> BaseException | None:
         """What ended a task that nobody awaits."""
-        return self._host.failure() or self._tables.reader.failure or self._hold.failure
+        return (
+            self._host.failure() or self._tables.reader.failure or self._hold.failure or self._lookout.failure
+        )
 
     async def _watch(self) -> None:
         """Ends the worker when a task that nobody awaits has failed."""

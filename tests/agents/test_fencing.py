@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Iterable
 
 import msgspec
 import pytest
 
+from agents.host import Host, Place
+from agents.lookout import Lookout
 from agents.partition import FOLLOWED, LONGEST_AWAY, Followed, PartitionStore
+from agents.unread import Spot
+from streams.kafka.offsets import Offsets
 from streams.stages.fencing import Fenced
+from streams.stages.firing import Options
 from streams.stages.slots import FAMILIES, SLOT_TAG, restored, snapshot
 from tests.agents.test_partitions import World, world
 
@@ -152,3 +159,45 @@ async def test_a_store_of_another_topic_of_this_name_is_rebuilt(
     await part.restore()
     assert "another topic of this name" in caplog.text
     assert part.store.get("meta", b"\x00gone") is None
+
+
+async def test_a_worker_looks_at_partitions_in_which_nothing_happens(world: World) -> None:
+    """A former owner writes late, and is found before anything is committed."""
+    shared = world.on_another_machine()
+    host = Host(shared, {}, {}, Options(), world.gate)
+    former = owner(world)
+    await former.restore()
+    await host.resume([Place("timers", 0), Place("consents", 0)])
+    with pytest.raises(Fenced):
+        await write(former, b"late")
+    offsets = Offsets(world.broker.bootstrap, {})
+
+    async def ends(topics: Iterable[str]) -> dict[Spot, int]:
+        found = await asyncio.to_thread(offsets.ends, list(topics))
+        return {Spot(topic, n): end for topic, parts in found.items() for n, end in parts.items()}
+
+    lookout = Lookout(host, ends=ends, topic=str, disagreement=lambda: 0)
+    await lookout.look()
+    assert await log_of(world) == [(META, None)]
+    taken = owner(world)
+    await taken.restore()
+    with pytest.raises(Fenced):
+        await lookout.look()
+    await host.close()
+
+
+async def test_clocks_that_differ_are_compared_again(world: World) -> None:
+    """Nothing is sent meanwhile, so nothing else would be written that brings a broker's time."""
+    host = Host(world.on_another_machine(), {}, {}, Options(), world.gate)
+    await host.resume([Place("timers", 0), Place("consents", 0)])
+    offsets = Offsets(world.broker.bootstrap, {})
+
+    async def ends(topics: Iterable[str]) -> dict[Spot, int]:
+        return {}
+
+    before = offsets.ends(["timers-changelog"])["timers-changelog"][0]
+    await Lookout(host, ends=ends, topic=str, disagreement=lambda: 0).look()
+    assert offsets.ends(["timers-changelog"])["timers-changelog"][0] == before
+    await Lookout(host, ends=ends, topic=str, disagreement=lambda: 9_000).look()
+    assert offsets.ends(["timers-changelog"])["timers-changelog"][0] == before + 1
+    await host.close()
