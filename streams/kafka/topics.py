@@ -120,7 +120,8 @@ def topic_plan(settings: Settings) -> tuple[TopicPlan, ...]:
         # The feed of an entity is read from here: longer than the 35 days for which slots are remembered.
         plan("delivery-log", stream(400)),
         plan("dead-letters", stream(90)),
-        plan("provider-events", stream(14)),
+        # Keyed by customer, so that whoever owns a partition of the timers reads what came of its messages.
+        plan("provider-events", stream(14), same_as="timers"),
     )
 
 
