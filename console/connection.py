@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import click
 
@@ -33,9 +33,21 @@ from streams.settings import Settings
 logging.getLogger("streams.kafka.producer").setLevel(logging.ERROR)
 
 R = TypeVar("R", bound=Record)
+T = TypeVar("T")
 
 SHOP_TOPICS = ("companies", "locations", "statuses", "mailboxes", "templates", "rules")
 """What a shop file is made of. Suppressions are not: there may be millions."""
+
+
+class RawPublication(NamedTuple):
+    """A record as it is to lie in its partition. ``name``: the topic without prefix."""
+
+    name: str
+    partition: int
+    key: bytes
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
 
 Publication = tuple[str, bytes, Record | None]
 """Topic without prefix, key, and the record; None is a tombstone."""
@@ -76,14 +88,43 @@ class Connection:
             tail.close()
         return found if key is None else [record for record in found if record.key == key]
 
+    def each(
+        self,
+        name: str,
+        *,
+        since: int | None = None,
+        partitions: Collection[int] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Iterator[TailRecord]:
+        """The same one by one, from what the broker got at ``since`` (milliseconds) on; nothing is kept."""
+        self.partition_counts([name])
+        tail = self.tail(name, since=since, partitions=partitions)
+        try:
+            yield from tail.to_end(progress=progress)
+        finally:
+            tail.close()
+
+    def tail(self, name: str, *, since: int | None = None, partitions: Collection[int] | None = None) -> Tail:
+        """For those who read on later. To be closed."""
+        topic = self.settings.topic_prefix + name
+        return Tail(self.settings.broker, self._security, topic, partitions=partitions, since=since)
+
+    def with_codec(self, use: Callable[[Codec], T]) -> T:
+        """What ``use`` makes of the codec; schemas that it lacks are fetched. Raises what ``use`` raises."""
+        while True:
+            try:
+                return use(self._codec)
+            except UnknownSchemaId as unknown:
+                asyncio.run(self._registry.fetch(unknown.ids))
+
+    def register(self) -> None:
+        """Makes our own contracts known to the registry, before anything is encoded."""
+        asyncio.run(self._registry.register_all())
+
     def decode(self, name: str, kind: type[R], record: TailRecord) -> R | None:
         """None, and a line on standard error, for what is no such record: one bad record hides no others."""
         try:
-            while True:
-                try:
-                    return self._codec.decode(kind, record.value)
-                except UnknownSchemaId as unknown:
-                    asyncio.run(self._registry.fetch(unknown.ids))
+            return self.with_codec(lambda codec: codec.decode(kind, record.value))
         except DecodeError as error:
             click.echo(f"{name}[{record.partition}] offset {record.offset} left out: {error}", err=True)
             return None
@@ -110,24 +151,70 @@ class Connection:
 
     def publish(self, records: Sequence[Publication]) -> None:
         """In order; returns when the brokers have acknowledged every record."""
-        counts = self.partition_counts(list(dict.fromkeys(name for name, _, _ in records)))
-        asyncio.run(self._publish(records, counts))
+        with self.writer() as writer:
+            writer.publish(records)
 
-    async def _publish(self, records: Sequence[Publication], counts: dict[str, int]) -> None:
-        prefix = self.settings.topic_prefix
-        topics = {prefix + name: count for name, count in counts.items()}
-        await self._registry.register_all()
-        producer = BatchProducer(self.settings.broker, self._security, partitions=topics.__getitem__)
-        await producer.start()
-        try:
-            # One topic after the other, as they come: nothing may refer to what is not there yet.
-            for name, batch in _runs(records):
-                values = [
-                    (key, None if record is None else self._codec.encode(record)) for key, record in batch
-                ]
-                await producer.send(prefix + name, values)
-        finally:
-            await producer.stop()
+    @contextmanager
+    def writer(self) -> Iterator[Writer]:
+        """For those who write several times: a new producer's first record takes half a second."""
+        with asyncio.Runner() as runner:
+            counts: dict[str, int] = {}
+            producer = BatchProducer(self.settings.broker, self._security, partitions=counts.__getitem__)
+            runner.run(self._registry.register_all())
+            runner.run(producer.start())
+            try:
+                yield Writer(self, self._codec, runner, producer, counts)
+            finally:
+                runner.run(producer.stop())
+
+
+class Writer:
+    """Made by ``Connection.writer``."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        codec: Codec,
+        runner: asyncio.Runner,
+        producer: BatchProducer,
+        counts: dict[str, int],
+    ) -> None:
+        self._connection = connection
+        self._prefix = connection.settings.topic_prefix
+        self._codec = codec
+        self._runner = runner
+        self._producer = producer
+        self._counts = counts
+
+    def publish(self, records: Sequence[Publication]) -> None:
+        """In order; returns when the brokers have acknowledged every record."""
+        found = self._connection.partition_counts(list(dict.fromkeys(name for name, _, _ in records)))
+        self._counts |= {self._prefix + name: count for name, count in found.items()}
+        self._runner.run(self._publish(records))
+
+    async def _publish(self, records: Sequence[Publication]) -> None:
+        # One topic after the other, as they come: nothing may refer to what is not there yet.
+        for name, batch in _runs(records):
+            values = [(key, None if record is None else self._codec.encode(record)) for key, record in batch]
+            await self._producer.send(self._prefix + name, values)
+
+    def put(self, records: Sequence[RawPublication]) -> list[int | ProduceError | None]:
+        """Writes records as they are, those of a partition in their order. Of each its offset, None where the
+        broker does not say, or why it was not written."""
+        return self._runner.run(self._put(records))
+
+    async def _put(self, records: Sequence[RawPublication]) -> list[int | ProduceError | None]:
+        async def send(record: RawPublication) -> int | ProduceError | None:
+            topic, values = self._prefix + record.name, [(record.key, record.value)]
+            try:
+                sent = await self._producer.send(
+                    topic, values, partition=record.partition, headers=record.headers
+                )
+            except ProduceError as error:
+                return error
+            return sent.last_offsets.get(record.partition)
+
+        return await asyncio.gather(*(send(record) for record in records))
 
 
 @contextmanager

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 import click
 import msgspec
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
@@ -51,6 +53,17 @@ def progress(text: str) -> None:
     """What is being waited for: on standard error, so that it disturbs no script."""
     if sys.stderr.isatty():
         click.secho(text, dim=True, err=True)
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
+    """To be given (done, all) now and then; drawn on standard error, and only for people."""
+    if not sys.stderr.isatty():
+        yield lambda done, whole: None
+        return
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, whole: bar.update(task, completed=done, total=whole)
 
 
 def local_time(at: int, zone: str) -> str:

@@ -116,6 +116,17 @@ class Codec:
             return _plain(raw), ""
         return wire.read_leading(raw, self._writer(raw).full)
 
+    def encode_plain(self, like: bytes, fields: Any) -> bytes:
+        """``fields`` in Avro, by the schema that ``like`` was written with, under its id. DecodeError
+        ``contract`` where they don't fit that schema; else as ``decode_plain``."""
+        schema = self._writer(like).full
+        try:
+            return wire.write(like[: wire.HEADER], schema, fields)
+        except Exception as error:
+            schema_id = wire.schema_id_of(like)
+            why = f"the value does not fit the schema of the original (id {schema_id}): {error}"
+            raise DecodeError("contract", why) from error
+
     # --- within
 
     def _facts(self, raw: bytes) -> Change:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.records import Delivery
 from streams.kafka.offsets import SILENT, Ends, Offsets, client_config
@@ -130,11 +130,11 @@ class Tail:
             return
         wanted = [n for n in ends[self._topic] if self._only is None or n in self._only]
         self._next = dict.fromkeys(wanted, 0)
-        start = dict.fromkeys(wanted, OFFSET_BEGINNING)
         if self._since is not None:
-            start |= self._offsets_at(self._since, wanted)
-            self._next |= {number: at for number, at in start.items() if at >= 0}
-        self._consumer.assign([TopicPartition(self._topic, n, start[n]) for n in wanted])
+            self._next |= self._offsets_at(self._since, wanted)
+        # Offset 0 by its number, not as OFFSET_BEGINNING: asking where the log begins costs a new reader half
+        # a second of librdkafka's own. Where 0 has been deleted, auto.offset.reset finds the beginning.
+        self._consumer.assign([TopicPartition(self._topic, n, self._next[n]) for n in wanted])
 
     def _offsets_at(self, moment: int, wanted: Collection[int]) -> dict[int, int]:
         """Where the records of ``moment`` and later begin; nothing of partitions that have to be read from

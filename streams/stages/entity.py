@@ -330,7 +330,7 @@ class EntityStage:
             offset=record.offset,
             timestamp=record.timestamp,
             error=str(error.reason),
-            detail=error.detail,
+            detail=str(error),
             key=record.key,
             value=record.raw,
             at=now,

@@ -1,4 +1,4 @@
-"""``carillon feed`` and ``carillon dead-letters`` from records as the agents write them."""
+"""``carillon feed`` from records as the agents write them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from schemas.codec import Codec
 from schemas.records import (
     FINAL_STATES,
     Company,
-    DeadLetter,
     Delivery,
     DeliveryState,
     EntityKind,
@@ -163,31 +162,3 @@ def test_what_is_no_entity_is_refused(carillon: Carillon, entity: str) -> None:
     result = carillon("feed", entity)
     assert result.exit_code == 2
     assert "expected order/ID, lead/ID or appointment/ID" in result.output
-
-
-@pytest.mark.embedded
-def test_dead_letters_say_where_and_why(own_topics: Settings, carillon: Carillon) -> None:
-    assert "no dead letters" in carillon("dead-letters", "list").output
-    letters = [
-        DeadLetter(
-            topic=topic,
-            partition=2,
-            offset=17,
-            timestamp=NIGHT,
-            error="contract",
-            detail="after.status_id: \x1b[31mis missing",
-            key=b"acme/1",
-            value=b"{}",
-            at=NIGHT,
-        )
-        for topic in ("orders", "leads")
-    ]
-    produce(own_topics, "dead-letters", [(letter.key, CODEC.encode(letter)) for letter in letters])
-    shown = carillon("dead-letters", "list", "--topic", "orders").stdout
-    assert "orders  2          17      acme/1  contract  after.status_id: [31mis missing" in shown
-    assert "1 dead letter\n" in shown
-    listed = [json.loads(line) for line in carillon("dead-letters", "list", "--json").stdout.splitlines()]
-    assert {(each["topic"], each["offset"], each["value"]) for each in listed} == {
-        ("orders", 17, "e30="),
-        ("leads", 17, "e30="),
-    }
