@@ -158,6 +158,31 @@ def inherited(load: Load) -> int:
     return len({one.delivery_id for one in load.cluster.read() if one.reason == Reason.INHERITED})
 
 
+def test_a_worker_is_replaced_while_it_is_alive(local_kafka: LocalKafka, new_load: NewLoad) -> None:
+    """Two processes under one instance id, as when an orchestrator lost sight of a machine: the group gives
+    everything to the second at once, and the first learns of it some time later. It must not send meanwhile
+    what the second sends, and must end or fall silent."""
+    load = new_load(local_kafka.bootstrap)
+    cluster = load.cluster
+    cluster.script_sms(behaviours=[{"fault": "delay", "times": 0, "seconds": 0.2}])
+    cluster.own |= {number: {"CARILLON_INSTANCE_ID": "one"} for number in (1, 2)}
+    [first] = cluster.start(1)
+    load.start(16)
+    load.goes_on(10)
+    cluster.let_go(first)
+    [second] = cluster.start(2)
+    load.goes_on(10)
+    load.finish("a second worker with the same instance id", second, members=1)
+    cluster.until(lambda: silent(first), "the first to have ended, or to have nothing")
+
+
+def silent(worker: Worker) -> bool:
+    if worker.child.popen.poll() is not None:
+        return True
+    status = worker.status()
+    return not status["ready"] or bool(status["sending_stopped"])
+
+
 def port_of(url: str) -> int:
     return int(url.rpartition(":")[2])
 

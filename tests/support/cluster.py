@@ -224,6 +224,10 @@ class Cluster:
         worker.child.popen.terminate()
         return worker.child.popen.wait(DEADLINE)
 
+    def let_go(self, worker: Worker) -> None:
+        """From now on it may end when and how it likes; it is ended at the latest with the rest."""
+        self._workers.pop(worker.number, None)
+
     def supervise(self) -> None:
         """The broker is about to be restarted: from now on a worker that gives up (exit code not 0) is
         started again, as an orchestrator would."""

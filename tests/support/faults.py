@@ -17,6 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from email import message_from_string
 from itertools import count
 from pathlib import Path
@@ -299,6 +300,7 @@ class Load:
     def goes_on(self, count: int = 5) -> None:
         """Waits until so many more texts were accepted."""
         before = self.accepted()
+        tell(f"{count} more texts than {before} are waited for")
         self.cluster.until(
             lambda: self.accepted() >= before + count, f"{count} more texts", deadline=_PATIENCE
         )
@@ -306,14 +308,18 @@ class Load:
     def finish(self, fault: str, *workers: Worker, members: int) -> Row:
         """Waits, and moves the clock, until every message has come to its end; judges; waits until the group
         of ``members`` workers is stable and has nothing left to read."""
+        tell("no more orders")
         self.stop()
         self.settle(*workers)
+        tell("everything is final")
         row = self._judge(fault)
+        tell(str(row))
         self.cluster.until(
             lambda: not unsettled(self.cluster, members),
             f"the group to be stable with {members} members (last: {unsettled(self.cluster, members)})",
             deadline=_PATIENCE,
         )
+        tell("the group is stable")
         return row
 
     def settle(self, *workers: Worker) -> None:
@@ -327,6 +333,7 @@ class Load:
             cluster.caught_up(*workers)
             if self._all_final():
                 return
+            tell("all quiet: a minute later")
             self.clock.jump(MINUTE)
 
     def all_known(self) -> bool:
@@ -434,7 +441,7 @@ def _owner(record: Reference) -> str:
 
 def tell(text: str) -> None:
     """For whoever has to find out why a run failed; pytest shows it then."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(f"{datetime.now(UTC):%H:%M:%S.%f} {text}\n")
 
 
 def note(row: Row) -> None:
