@@ -59,6 +59,7 @@ _RECORDS: Mapping[str, type[r.Record]] = {
     "suppression": r.Suppression,
     "timer": r.Timer,
     "delivery": r.Delivery,
+    "provider-event": r.ProviderEvent,
     "dead-letter": r.DeadLetter,
 }
 
@@ -96,6 +97,7 @@ TOPICS: Mapping[str, str] = {
     "suppressions": "suppression",
     "timers": "timer",
     "delivery-log": "delivery",
+    "provider-events": "provider-event",
     "dead-letters": "dead-letter",
 }
 """Topic by its usual name, to contract."""

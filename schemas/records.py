@@ -363,6 +363,68 @@ class Delivery(Record, frozen=True, kw_only=True):
     note: str = ""
 
 
+class EventKind(StrEnum):
+    RECEIPT = "receipt"
+    BOUNCE = "bounce"
+    TEXT = "text"
+    """A text that somebody sent to one of our numbers."""
+    UNSUBSCRIBE = "unsubscribe"
+
+
+class EventStatus(StrEnum):
+    # receipts, in the order of a message's way
+    QUEUED = "queued"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    UNDELIVERED = "undelivered"
+    FAILED = "failed"
+    # bounces
+    HARD = "hard"
+    """The address does not exist: nothing more goes there."""
+    SOFT = "soft"
+    # texts
+    STOP = "stop"
+    START = "start"
+    HELP = "help"
+    OTHER = "other"
+    # ways to unsubscribe
+    ONE_CLICK = "one_click"
+    PAGE = "page"
+
+
+class ProviderEvent(Record, frozen=True, kw_only=True):
+    """What came back of a message, or from somebody who got one (topic provider-events). Keyed by
+    ``company/customer`` where the customer is known, else by ``company/channel/address``."""
+
+    _private = frozenset({"address"})
+
+    event: EventKind
+    status: EventStatus
+    event_id: str
+    """The same for every repeat."""
+    company: str
+    channel: Channel
+    kind: str = ""
+    """With the next five: the message's slot and delivery, where they are known."""
+    entity_id: str = ""
+    customer_id: str = ""
+    rule_id: str = ""
+    slot_event_id: str = ""
+    """The event that the message tells of; empty for a reminder."""
+    delivery_id: str = ""
+    provider: str = ""
+    provider_id: str = ""
+    code: str = ""
+    """The provider's own code, or the status of RFC 3463."""
+    segments: int | None = None
+    price: str = ""
+    currency: str = ""
+    address: str = ""
+    """Of the sender of a text, or that is written to no more; normalised."""
+    happened_at: int
+    received_at: int
+
+
 class DeadLetter(Record, frozen=True, kw_only=True):
     """A record that could not be worked on, with why. Keyed like the original."""
 

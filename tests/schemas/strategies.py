@@ -140,5 +140,13 @@ RECORDS: dict[type[r.Record], st.SearchStrategy[Any]] = {
     r.Suppression: _build(r.Suppression),
     r.Timer: _build(r.Timer),
     r.Delivery: _build(r.Delivery, channel=st.sampled_from(["", "sms", "email"])),
+    r.ProviderEvent: _build(
+        r.ProviderEvent,
+        event=st.sampled_from(r.EventKind),
+        status=st.sampled_from(r.EventStatus),
+        event_id=ids,
+        happened_at=times,
+        received_at=times,
+    ),
     r.DeadLetter: _build(r.DeadLetter),
 }
