@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import fields
 
 import click
 
+from console.log_lines import set_up
 from console.options import given_settings, set_option
 from streams.secret import Secret
 from streams.settings import Settings, environment_name
@@ -42,11 +42,7 @@ def worker(overrides: tuple[str, ...]) -> None:
     needs a folder of its own (CARILLON_DATA). SIGTERM ends it in order: what is at a provider is waited for.
     """
     settings = given_settings(overrides)
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
-    for noisy in ("aiokafka", "faust", "mode", "mode.worker"):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(settings.log_level)))
+    set_up(settings.log_level)
 
     import uvloop  # noqa: PLC0415 - only a worker needs it
 

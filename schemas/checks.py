@@ -21,6 +21,7 @@ LAST_MILLIS = 253_370_764_799_999
 MAX_LONG = 2**63 - 1
 MAX_INT = 2**31 - 1
 _MINUTES = 24 * 60
+_NAME = re.compile(r"'[A-Za-z_.-]{1,40}'$")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 RecordT = TypeVar("RecordT", bound=r.Record)
@@ -59,6 +60,8 @@ def refusal(error: msgspec.ValidationError, record: type[r.Record]) -> DecodeErr
     missing = re.search(r"missing required field `(\w+)`", text)
     if missing:
         return DecodeError("contract", "the field is missing", f"{field}.{missing[1]}".lstrip("."))
+    if text.startswith("Invalid enum") and not _NAME.search(text):
+        text = "Invalid enum value"  # somebody's data in the wrong place is nothing to repeat
     allowed = get_type_hints(record).get(field)
     if text.startswith("Invalid enum") and isinstance(allowed, type) and issubclass(allowed, Enum):
         text += f", expected one of {', '.join(str(member.value) for member in allowed)}"

@@ -9,12 +9,22 @@ a non-empty string of at most 200 characters without control characters. Interna
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import ClassVar
 
 import msgspec
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Base of all records: immutable, compared by value, built by keyword."""
+
+    _private: ClassVar[frozenset[str]] = frozenset()
+    """Fields that no repr shows: what would tell in a log line who somebody is, or how to reach them."""
+
+    def __repr__(self) -> str:
+        shown = (
+            f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name not in self._private
+        )
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 class EntityKind(StrEnum):
@@ -105,6 +115,8 @@ class Change(Record, frozen=True, kw_only=True):
 
 class Customer(Record, frozen=True, kw_only=True):
     """A customer and what they agreed to (topic customer-consents). Keyed by ``company/customer_id``."""
+
+    _private = frozenset({"name", "phone", "email"})
 
     company: str
     customer_id: str
@@ -237,6 +249,8 @@ class Mailbox(Record, frozen=True, kw_only=True):
 class Suppression(Record, frozen=True, kw_only=True):
     """An address that must not be written to. Keyed by ``company/channel/address``."""
 
+    _private = frozenset({"address"})
+
     company: str
     channel: Channel
     address: str
@@ -267,6 +281,8 @@ class ClearScope(StrEnum):
 
 class Timer(Record, frozen=True, kw_only=True):
     """A command to the sender agent that owns the customer's partition."""
+
+    _private = frozenset({"change"})
 
     op: TimerOp
     company: str
@@ -427,6 +443,8 @@ class ProviderEvent(Record, frozen=True, kw_only=True):
 
 class DeadLetter(Record, frozen=True, kw_only=True):
     """A record that could not be worked on, with why. Keyed like the original."""
+
+    _private = frozenset({"key", "value"})
 
     topic: str
     partition: int

@@ -110,7 +110,7 @@ class SmtpEmail:
             if code == _STATUS_CLOSING and transaction.untouched and connection.reused:
                 return None
             verdict = smtp_verdict(transaction.phase, code, text)
-            detail = detail_of(f"{transaction.phase}: {code} {text}", message.to_address, message.subject)
+            detail = _detail(f"{transaction.phase}: {code} {text}", message)
             await transaction.reset()
             return verdict.outcome(PROVIDER, detail)
         except _UnsupportedError:
@@ -190,3 +190,9 @@ class _Transaction:
         reply = await protocol.read_response(timeout=self._settings.final_timeout)
         if reply.code // 100 != 2:
             raise _RefusedError(reply)
+
+
+def _detail(said: str, message: EmailMessage) -> str:
+    """A mail server may quote the address, or only what stands before the @, the name, or the text."""
+    local = message.to_address.rpartition("@")[0]
+    return detail_of(said, message.to_address, message.subject, message.to_name, local, message.text)

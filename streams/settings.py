@@ -202,7 +202,9 @@ def _contradictions(settings: Settings) -> list[str]:
     if not (settings.clock == "system" or settings.clock.startswith("file:")):
         problems.append(f"clock: expected system or file:PATH, got {settings.clock!r}")
     if settings.registry != "embedded" and not settings.registry.startswith(("http://", "https://")):
-        problems.append(f"registry: expected embedded or an http(s) URL, got {settings.registry!r}")
+        problems.append("registry: expected embedded or an http(s) URL")
+    if "@" in settings.registry.partition("://")[2].partition("/")[0]:
+        problems.append("registry: no password in the URL, set registry_user and registry_password")
     return problems
 
 

@@ -50,7 +50,7 @@ class RecordBatch:
 
     topic: str
     partition: int
-    records: Sequence[Record]
+    records: Sequence[Record] = field(repr=False)
     """At least one, by rising offset."""
     first_offset: int
     """Of the first record."""

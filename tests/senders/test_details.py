@@ -23,3 +23,10 @@ def test_no_address_is_left(before: str, address: str, number: str, after: str) 
     assert len(said) <= LONGEST
     assert "\n" not in said
     assert "\r" not in said
+
+
+def test_what_quotes_three_words_of_the_message_goes() -> None:
+    text = "Dear Ann Smith, your bicycle is ready."
+    said = 'blocked: "...Ann Smith, your Bicycle is..." is not allowed; your order is ready'
+    assert detail_of(said, text) == 'blocked: "...…..." is not allowed; your order is ready'
+    assert detail_of("554 5.7.1 dear ann smith", text) == "554 5.7.1 …"
