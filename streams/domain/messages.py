@@ -15,7 +15,7 @@ class SmsMessage:
 
     delivery_id: str
     company: str
-    to: str
+    to: str = field(repr=False)
     sender: str
     text: str = field(repr=False)
     segments: int
@@ -31,8 +31,8 @@ class EmailMessage:
 
     delivery_id: str
     company: str
-    to_address: str
-    to_name: str
+    to_address: str = field(repr=False)
+    to_name: str = field(repr=False)
     from_address: str
     from_name: str
     subject: str = field(repr=False)
