@@ -246,6 +246,11 @@ class Cluster:
     def output(self, worker: Worker) -> str:
         return worker.child.log.read_text(errors="replace")
 
+    def logs(self, number: int) -> list[str]:
+        """What each worker of this number has said so far, the oldest first."""
+        names = [f"worker-{number}.{start}.log" for start in range(1, self._starts[number] + 1)]
+        return [(self.folder / "logs" / name).read_text(errors="replace") for name in names]
+
     # --- records in
 
     def send(self, topic: str, records: Iterable[tuple[bytes, bytes | None]]) -> None:
