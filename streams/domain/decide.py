@@ -17,6 +17,7 @@ from schemas.records import (
     EntityKind,
     Facts,
     Location,
+    Mailbox,
     Rule,
     RuleKind,
     StatusKind,
@@ -26,7 +27,7 @@ from streams.domain.addresses import normal_email, normal_phone
 from streams.domain.catalog import Catalog
 from streams.domain.hours import next_opening
 from streams.domain.ids import message_id
-from streams.domain.messages import EmailMessage, Message, SmsMessage
+from streams.domain.messages import EmailMessage, Message, SmsMessage, service_address_note
 from streams.domain.quiet import quiet_until
 from streams.domain.reasons import Reason
 from streams.domain.schedule import expires_at, notification_due, reminder_due
@@ -348,7 +349,8 @@ def _compose(
     mail = render_email(template, context)
     if isinstance(mail, Reason):
         return _unrendered(mail, status is None)
-    if not company.email_sender_address:
+    mailbox, note = _mailbox(rule, catalog)
+    if mailbox is None and not company.email_sender_address:
         return End(DeliveryState.FAILED, Reason.NO_SENDER)
     email = EmailMessage(
         delivery_id=pending.delivery_id,
@@ -361,9 +363,22 @@ def _compose(
         text=mail.text,
         html=mail.html,
         message_id=message_id(pending.delivery_id, email_domain),
+        mailbox=mailbox,
+        valid_for=max(1, (expiry - now) // 1000),
     )
-    note = f"sent from the service's address, not from mailbox {rule.mailbox_id}"
-    return Send(email, expiry, note if rule.mailbox_id else "")
+    return Send(email, expiry, note)
+
+
+def _mailbox(rule: Rule, catalog: Catalog) -> tuple[Mailbox | None, str]:
+    """The one that the rule asks for, or why the service's own address stands in for it."""
+    if not rule.mailbox_id:
+        return None, ""
+    mailbox = catalog.mailbox(rule.company, rule.mailbox_id)
+    if mailbox is None:
+        return None, service_address_note(rule.mailbox_id, "it is not set up")
+    if not mailbox.connected or not mailbox.secret_ref:
+        return None, service_address_note(rule.mailbox_id, "it is not connected")
+    return mailbox, ""
 
 
 def _unrendered(reason: Reason, status_missing: bool) -> End:

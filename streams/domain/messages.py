@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from schemas.records import Mailbox
+
 
 @dataclass(frozen=True, slots=True)
 class SmsMessage:
@@ -24,9 +26,13 @@ class SmsMessage:
 
 @dataclass(frozen=True, slots=True)
 class EmailMessage:
-    """A rendered e-mail. ``message_id`` is derived from the delivery id, so that a repeat is recognised.
+    """A rendered e-mail. ``message_id`` is derived from the delivery id, so that a repeat is recognised,
+    by whichever way it leaves.
 
-    ``mailbox_id`` names the connected mailbox that it leaves by; empty: the service's own address.
+    ``mailbox``: the connected mailbox that it is to leave by; None: the service's own address, which is
+    ``from_address``. A sender that can't use the mailbox now falls back to that address, if there is one, and
+    says so. ``unsubscribe_url`` (https, empty: none) is where RFC 8058's one click goes. ``valid_for`` is in
+    seconds, after that the message helps nobody (0: not known).
     """
 
     delivery_id: str
@@ -39,10 +45,22 @@ class EmailMessage:
     text: str = field(repr=False)
     html: str = field(repr=False)
     message_id: str
-    mailbox_id: str = ""
+    mailbox: Mailbox | None = None
+    unsubscribe_url: str = field(default="", repr=False)
+    valid_for: int = 0
+
+    @property
+    def sender(self) -> str:
+        """The address that it is meant to leave by."""
+        return self.from_address if self.mailbox is None else self.mailbox.address
 
 
 Message = SmsMessage | EmailMessage
+
+
+def service_address_note(mailbox_id: str, why: str) -> str:
+    """What the delivery log says of an e-mail that did not leave by the mailbox that its rule names."""
+    return f"sent from the service's address, not from mailbox {mailbox_id}: {why}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +72,10 @@ class Accepted:
     segments: int | None = None
     price: str = ""
     currency: str = ""
+    sender: str = ""
+    """The address that it really left by, where that is not the message's ``sender``."""
+    note: str = ""
+    """Why, in words for the delivery log."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,7 +154,7 @@ class Firing:
         if isinstance(message, SmsMessage):
             to, sender, text = message.to, message.sender, message.text
         else:
-            to, sender = message.to_address, message.from_address
+            to, sender = message.to_address, message.sender
             text = f"{message.subject}\n{message.text}"
         company = message.company
         return Intent(
@@ -168,13 +168,12 @@ class Firing:
     def _extra(self, order: SendOrder) -> Mapping[str, object]:
         message = order.message
         to = message.to if isinstance(message, SmsMessage) else message.to_address
-        sender = message.sender if isinstance(message, SmsMessage) else message.from_address
         return {
             "channel": str(order.channel),
             "location_id": order.location_id,
             "address_masked": mask(to),
             "address_hash": address_hash(self._options.hash_key, message.company, to),
-            "sender": sender,
+            "sender": message.sender,
             "segments": message.segments if isinstance(message, SmsMessage) else None,
             "note": order.note,
         }
@@ -229,6 +228,10 @@ class Firing:
         }
         if outcome.segments is not None:
             extra["segments"] = outcome.segments
+        if outcome.sender:
+            extra["sender"] = outcome.sender
+        if outcome.note:
+            extra["note"] = "; ".join(part for part in (str(extra.get("note", "")), outcome.note) if part)
         round_.end(key, slot, DeliveryState.SENT, reason, extra)
 
     def _retry(

@@ -156,7 +156,10 @@ def test_an_email_has_an_id_made_of_the_delivery_and_the_companys_address() -> N
     assert "Dear Ann Smith, N1 is New." in message.text
     assert "Dear Ann Smith" in message.html
     assert message.message_id == f"<{'0' * 32}@mail.example>"
-    assert message.mailbox_id == ""
+    assert message.mailbox is None
+    assert message.sender == "shop@acme.example"
+    assert message.valid_for == 24 * 3600
+    assert message.unsubscribe_url == ""
 
 
 def test_the_companys_name_stands_in_for_a_missing_sender_name() -> None:
@@ -166,16 +169,38 @@ def test_the_companys_name_stands_in_for_a_missing_sender_name() -> None:
     assert sent.message.from_name == "Acme"
 
 
-@pytest.mark.parametrize("connected", [True, False])
-def test_a_rule_with_a_mailbox_falls_back_to_the_service_and_says_so(connected: bool) -> None:
-    rule = notification(Trigger.STATUS_CHANGED, channel=Channel.EMAIL, mailbox_id="box")
-    sent = due(
-        rule, Mailbox(id="box", company=C, address="ann@gmail.example", connected=connected, version=1)
-    )
+BOX = Mailbox(id="box", company=C, address="ann@gmail.example", secret_ref="env:BOX", version=1)
+BY_BOX = notification(Trigger.STATUS_CHANGED, channel=Channel.EMAIL, mailbox_id="box")
+
+
+@pytest.mark.parametrize("company_", [company(), company(email_sender_address="")])
+def test_a_connected_mailbox_is_what_the_message_leaves_by(company_: Company) -> None:
+    sent = due(BY_BOX, BOX, company_)
     assert isinstance(sent, Send)
     assert isinstance(sent.message, EmailMessage)
-    assert sent.message.from_address == "shop@acme.example"
-    assert sent.note == "sent from the service's address, not from mailbox box"
+    assert sent.message.mailbox == BOX
+    assert sent.message.sender == "ann@gmail.example"
+    assert sent.message.from_address == company_.email_sender_address, "in case the mailbox can't be used"
+    assert sent.note == ""
+
+
+@pytest.mark.parametrize(
+    ("boxes", "why"),
+    [
+        ([msgspec.structs.replace(BOX, connected=False)], "it is not connected"),
+        ([msgspec.structs.replace(BOX, secret_ref="")], "it is not connected"),
+        ([], "it is not set up"),
+    ],
+)
+def test_a_rule_with_a_mailbox_falls_back_to_the_service_and_says_so(boxes: list[Mailbox], why: str) -> None:
+    sent = due(BY_BOX, *boxes)
+    assert isinstance(sent, Send)
+    assert isinstance(sent.message, EmailMessage)
+    assert sent.message.mailbox is None
+    assert sent.message.sender == "shop@acme.example"
+    assert sent.note == f"sent from the service's address, not from mailbox box: {why}"
+    nobody = due(BY_BOX, *boxes, company(email_sender_address=""))
+    assert nobody == ended(DeliveryState.FAILED, Reason.NO_SENDER)
 
 
 def test_a_message_is_valid_for_at_least_a_second() -> None:
