@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from streams.secret import Secret
 
@@ -115,6 +116,29 @@ class Settings:
         Secret("carillon"), "Key of the address hashes in the delivery log: env: or file:."
     )
 
+    # What comes back
+    public_url: str = _at(
+        "",
+        "Where providers and customers reach the gateway (https://hooks.example); empty: no receipts are "
+        "asked for, no unsubscribe links written.",
+    )
+    link_key: Secret = _at(
+        Secret(""), "Where the key of the links to the gateway is (env: or file:); needed with public_url."
+    )
+    link_key_before: Secret = _at(
+        Secret(""), "Where the key before it is: links made with it are still good. Empty: there was none."
+    )
+    gateway_host: str = _at("127.0.0.1", "Address on which the gateway listens.")
+    gateway_port: int = _at(6067, "Its port; 0: a free one.", low=0)
+    gateway_proxies: int = _at(
+        0, "Proxies in front of the gateway whose X-Forwarded-For is believed (their number).", low=0
+    )
+    text_answers: str = _at(
+        "provider",
+        "Who answers to STOP, START and HELP: the SMS provider (or the carrier) by itself, or carillon.",
+        choices=("provider", "carillon"),
+    )
+
     # Operation
     web_host: str = _at("127.0.0.1", "Address of /live, /ready, /status and /metrics.")
     web_port: int = _at(6066, "Its port; 0: a free one.", low=0)
@@ -201,11 +225,24 @@ def _contradictions(settings: Settings) -> list[str]:
         problems.append("sms_token: needed with sms_account")
     if not (settings.clock == "system" or settings.clock.startswith("file:")):
         problems.append(f"clock: expected system or file:PATH, got {settings.clock!r}")
+    if settings.public_url and not settings.link_key:
+        problems.append("link_key: needed with public_url")
+    if settings.public_url and not _is_plain_web_address(settings.public_url):
+        problems.append("public_url: expected an http(s) URL without user, query and fragment")
     if settings.registry != "embedded" and not settings.registry.startswith(("http://", "https://")):
         problems.append("registry: expected embedded or an http(s) URL")
     if "@" in settings.registry.partition("://")[2].partition("/")[0]:
         problems.append("registry: no password in the URL, set registry_user and registry_password")
     return problems
+
+
+def _is_plain_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    bare = not (parts.username or parts.password or parts.query or parts.fragment)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and bare and url.isascii()
 
 
 def _unsafe_connection(settings: Settings) -> list[str]:
