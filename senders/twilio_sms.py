@@ -6,9 +6,12 @@ error (Retry-After) and logs recipients. Nothing is retried here: creating a mes
 
 from __future__ import annotations
 
+import asyncio
 import json
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -52,6 +55,33 @@ TRIAL_PREFIX = "Sent from your Twilio trial account - "
 
 _NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 """DNS, refused, TLS, no free connection: raised before a byte of the request left."""
+
+
+LIST_TRIES = 5
+"""Of one page, when the API asks for a pause or does not answer: nothing is lost by asking again."""
+
+LIST_PAUSE = 1.0
+"""Seconds in between, at least."""
+
+_DAY = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A message as the provider's own list shows it. Milliseconds."""
+
+    sid: str
+    to: str = field(repr=False)
+    sender: str
+    """What we sent it as: the messaging service where there is one, else the number or name."""
+    body: str = field(repr=False)
+    created: int
+    """In whole seconds, rounded down."""
+    status: str
+
+
+class ListError(Exception):
+    """The provider's list can't be read. The message says why, without an address."""
 
 
 class Refusal(TwilioException):  # type: ignore[misc]  # the library has no types
@@ -191,6 +221,61 @@ class TwilioSms:
             return Unknown(PROVIDER, Reason.NO_ANSWER, "several messages fit")
         return _accepted(found[0])
 
+    async def listed(self, since: int, until: int, now: int) -> AsyncIterator[list[Listed]]:
+        """Page by page, newest first, what the account has sent from ``since`` to ``until`` (milliseconds):
+        everything but what others sent to us. Raises ListError.
+
+        The list can be narrowed by DateSent only, which a message has when it has left: so it is read from
+        its newest page on until a page is older than ``since``, unless the period is days ago.
+        """
+        if until < now - 2 * _DAY:
+            # Nothing of that time is still queued; validity is ten hours at most.
+            before = datetime.fromtimestamp((until + _DAY) / 1000, UTC)
+            page = await self._asked(
+                lambda: self._messages.page_async(date_sent_before=before, page_size=PAGE_SIZE)
+            )
+        else:
+            page = await self._asked(lambda: self._messages.page_async(page_size=PAGE_SIZE))
+        while page is not None:
+            items = list(page)
+            yield [
+                _listed(item)
+                for item in items
+                if item.direction != "inbound" and since <= _millis(item.date_created) <= until
+            ]
+            newest = max((max(_millis(i.date_created), _millis(i.date_sent)) for i in items), default=since)
+            if newest < since:
+                return
+            page = await self._asked(page.next_page_async)
+
+    async def look_up(self, sid: str) -> Listed | None:
+        """The message of this id; None: the account has none. Raises ListError."""
+        try:
+            return _listed(await self._asked(lambda: self._messages(sid).fetch_async()))
+        except ListError as error:
+            if isinstance(error.__cause__, Refusal) and error.__cause__.status == 404:
+                return None
+            raise
+
+    async def _asked(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+        """The answer to a question that may be asked again."""
+        for left in reversed(range(LIST_TRIES)):
+            try:
+                return await ask()
+            except Refusal as refusal:
+                if not left or (refusal.status != 429 and refusal.status < 500):
+                    raise ListError(
+                        f"the provider refuses: {detail_of(f'{refusal} {refusal.message}')}"
+                    ) from refusal
+                await asyncio.sleep(max(refusal.after / 1000, LIST_PAUSE))
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                if not left:
+                    raise ListError(f"the provider does not answer ({type(error).__name__})") from error
+                await asyncio.sleep(LIST_PAUSE)
+            except (TwilioException, ValueError, KeyError) as error:
+                raise ListError(f"the provider's answer is no list ({type(error).__name__})") from error
+        raise AssertionError("unreachable")
+
     async def close(self) -> None:
         await self._http.close()
 
@@ -228,6 +313,21 @@ def _fits(item: Any, message: SmsMessage, since: int, until: int) -> bool:
         and item.date_created is not None
         and since // 1000 * 1000 <= int(item.date_created.timestamp()) * 1000 <= until
     )
+
+
+def _listed(item: Any) -> Listed:
+    return Listed(
+        str(item.sid),
+        str(item.to or ""),
+        str(item.messaging_service_sid or item.from_ or ""),
+        str(item.body or ""),
+        _millis(item.date_created),
+        str(item.status or ""),
+    )
+
+
+def _millis(moment: datetime | None) -> int:
+    return int(moment.timestamp()) * 1000 if moment is not None else 0
 
 
 def _accepted(item: Any) -> Accepted:

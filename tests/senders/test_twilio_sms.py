@@ -6,13 +6,15 @@ import asyncio
 import socket
 from base64 import b64encode
 from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any
 
 import aiohttp
 import pytest
 
 from deploy.fakes.sms import Fault, SmsFake
-from senders.twilio_sms import TRIAL_PREFIX, TwilioSms
+from senders.twilio_sms import TRIAL_PREFIX, ListError, TwilioSms
 from streams.domain.messages import Accepted, NotFound, Rejected, RetryAt, Unknown
 from streams.domain.reasons import Reason
 from tests.senders.samples import EMAIL, NOW, SMS, sms, twilio_settings
@@ -366,3 +368,55 @@ async def test_the_list_filters_by_date_sent_as_the_api_does(sms_fake: SmsFake) 
         sid = sms_fake.messages[0]["sid"]
         async with session.get(base.replace(".json", f"/{sid}.json")) as answer:
             assert (await answer.json())["body"] == "queued"
+
+
+# --- the whole list
+
+
+def stamp(millis: int) -> str:
+    return format_datetime(datetime.fromtimestamp(millis / 1000, UTC))
+
+
+async def listed(twilio: TwilioSms, since: int, until: int, now: int = NOW) -> list[str]:
+    return [one.body for page in [page async for page in twilio.listed(since, until, now)] for one in page]
+
+
+async def test_the_list_of_a_period_has_all_its_pages_and_reads_no_further(
+    twilio: TwilioSms, sms_fake: SmsFake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("senders.twilio_sms.PAGE_SIZE", 3)
+    for number in range(30):
+        at = stamp(NOW + (number - 30) * 60 * SECOND)
+        sms_fake.keep(SMS.to, SMS.sender, f"{number}", date_created=at)
+    sms_fake.keep(SMS.sender, SMS.to, "STOP", date_created=stamp(NOW), direction="inbound")
+    found = await listed(twilio, NOW - 10 * 60 * SECOND, NOW - 2 * 60 * SECOND)
+    assert found == [str(number) for number in range(28, 19, -1)]
+    # Eleven of the period and one who wrote to us, in pages of three, and the page that is too old.
+    assert sms_fake.requests == 5
+
+
+async def test_the_list_of_days_ago_is_not_read_from_today_on(twilio: TwilioSms, sms_fake: SmsFake) -> None:
+    day = 86_400 * SECOND
+    then = stamp(NOW - 10 * day)
+    sms_fake.keep(SMS.to, SMS.sender, "then", date_created=then, date_sent=then)
+    sms_fake.keep(SMS.to, SMS.sender, "now", date_created=stamp(NOW), date_sent=stamp(NOW))
+    assert await listed(twilio, NOW - 11 * day, NOW - 9 * day) == ["then"]
+
+
+async def test_a_page_is_asked_for_again(twilio: TwilioSms, sms_fake: SmsFake) -> None:
+    sms_fake.keep(SMS.to, "MG" + "0" * 32, "x")
+    sms_fake.script(Fault.REFUSE, method="GET", status=429, code=20429, retry_after="0")
+    pages = [page async for page in twilio.listed(NOW - SECOND, NOW, NOW)]
+    assert [(one.to, one.sender, one.body, one.created) for one in pages[0]] == [(SMS.to, SERVICE, "x", NOW)]
+    assert SMS.to not in repr(pages[0][0])
+    sms_fake.script(Fault.REFUSE, method="GET", status=401, code=20003, message=f"no {SMS.to}")
+    with pytest.raises(ListError, match=r"the provider refuses: HTTP 401, code 20003 no …"):
+        await listed(twilio, NOW, NOW)
+
+
+async def test_one_message_is_looked_up_by_its_id(twilio: TwilioSms, sms_fake: SmsFake) -> None:
+    kept = sms_fake.keep(SMS.to, SMS.sender, "x")
+    found = await twilio.look_up(kept["sid"])
+    assert found is not None
+    assert found.sid == kept["sid"]
+    assert await twilio.look_up("SM" + "0" * 32) is None
