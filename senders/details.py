@@ -7,11 +7,10 @@ from collections.abc import Iterable, Sequence
 
 LONGEST = 200
 
-_ADDRESS = re.compile(r"<?[^\s<>\"'(),;:]+@[^\s<>\"'(),;]+>?")
+_ADDRESS = re.compile(r"(?<![^\s<>\"'(),;:@])<?[^\s<>\"'(),;:@]*+@[^\s<>\"'(),;]+>?")
+"""From the beginning of a word, and possessive: a long text without an address costs its length, no more."""
 _NUMBER = re.compile(r"\+?\d(?:[\s().-]?\d){6,}")
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f]+")
-
-
 _WORD = re.compile(r"\w+")
 RUN = 3
 """So many words in a row that are in the message too are a quotation of it; fewer are only English."""
