@@ -33,18 +33,32 @@ class Ends:
 
     async def of(self, topics: Iterable[str]) -> dict[Spot, int]:
         """Raises KafkaException or TimeoutError when the brokers don't answer."""
+        return await self._asked(topics, Offsets.ends)
+
+    async def held(self, topics: Iterable[str]) -> dict[Spot, int]:
+        """As ``of``, without the partitions that hold no records: if all of them have expired, nobody reads
+        them any more and nobody commits."""
+        ends = await self._asked(topics, Offsets.ends)
+        begins = await self._asked(topics, Offsets.begins)
+        return {spot: end for spot, end in ends.items() if begins.get(spot) != end}
+
+    async def _asked(
+        self, topics: Iterable[str], what: Callable[[Offsets, Iterable[str]], dict[str, dict[int, int]]]
+    ) -> dict[Spot, int]:
         names = list(topics)
         try:
-            found = await asyncio.to_thread(self._ask, names)
+            found = await asyncio.to_thread(self._ask, names, what)
         except (KafkaException, TimeoutError):
             self._offsets = None  # a client from before an outage may be refused for minutes
             raise
         return {Spot(topic, number): end for topic, ends in found.items() for number, end in ends.items()}
 
-    def _ask(self, topics: list[str]) -> dict[str, dict[int, int]]:
+    def _ask(
+        self, topics: list[str], what: Callable[[Offsets, Iterable[str]], dict[str, dict[int, int]]]
+    ) -> dict[str, dict[int, int]]:
         if self._offsets is None:
             self._offsets = Offsets(self._bootstrap, self._security, timeout=_ANSWER)
-        return self._offsets.ends(topics)
+        return what(self._offsets, topics)
 
 
 class Hold:

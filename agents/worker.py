@@ -131,7 +131,7 @@ class Worker:
         self._hold = Hold(
             [self._prefix + name for name in INPUT_TOPICS],
             [self._prefix + name for name in ("timers", "consents")],
-            ends=Ends(settings.broker, self._security).of,
+            ends=Ends(settings.broker, self._security).held,
             committed=self.app.committed,
             progress=self.app.progress,
             longest=settings.hold / 1000,

@@ -20,6 +20,7 @@ Ends = dict[str, dict[int, int]]
 
 # Documented, but neither exported nor annotated by the library.
 _LATEST = admin.OffsetSpec.latest()  # type: ignore[attr-defined, no-untyped-call]
+_EARLIEST = admin.OffsetSpec.earliest()  # type: ignore[attr-defined, no-untyped-call]
 
 SILENT = logging.getLogger("carillon.librdkafka")
 SILENT.addHandler(logging.NullHandler())
@@ -43,23 +44,31 @@ class Offsets:
 
     def ends(self, topics: Iterable[str]) -> Ends:
         """The ends of all partitions of ``topics``. Raises KafkaException if the brokers don't answer."""
+        return self._all(topics, _LATEST)
+
+    def begins(self, topics: Iterable[str]) -> Ends:
+        """The offsets of their first records, where records are; the end of a partition that holds none (all
+        may have expired). Raises KafkaException."""
+        return self._all(topics, _EARLIEST)
+
+    def _all(self, topics: Iterable[str], spec: Any) -> Ends:
         wanted = list(topics)
         self._learn([topic for topic in wanted if topic not in self._partitions])
         asked = [item for topic in wanted for item in self._partitions.get(topic, [])]
         if not asked:
             return {}
         try:
-            return self._ask(asked)
+            return self._ask(asked, spec)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.FENCED_LEADER_EPOCH:
                 raise
             # A client that has seen a leader's term end is refused until its metadata is renewed, five
             # minutes later (Kafka 4.1, librdkafka 2.16).
             self._admin = self._new_client()
-            return self._ask(asked)
+            return self._ask(asked, spec)
 
-    def _ask(self, asked: list[TopicPartition]) -> Ends:
-        answers = self._admin.list_offsets(dict.fromkeys(asked, _LATEST), request_timeout=self._timeout)
+    def _ask(self, asked: list[TopicPartition], spec: Any) -> Ends:
+        answers = self._admin.list_offsets(dict.fromkeys(asked, spec), request_timeout=self._timeout)
         found: Ends = {}
         for item, answer in answers.items():
             found.setdefault(item.topic, {})[item.partition] = answer.result(self._timeout).offset

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from confluent_kafka import TopicPartition, admin
 
+from agents.hold import Ends
+from agents.unread import Spot
 from deploy.local_kafka import LocalKafka
 from streams.kafka.broadcast import BroadcastReader, BroadcastRecord
 from streams.kafka.changelog import PositionAheadOfLog, PositionGone, read_changelog
@@ -156,6 +158,20 @@ async def test_a_position_whose_records_were_deleted_is_told(
     records: list[LogRecord] = []
     assert await read_changelog(local_kafka.bootstrap, {}, topic, 0, None, records.extend) == 10
     assert [offset for offset, _, _, _ in records] == [6, 7, 8, 9]
+
+
+async def test_partitions_whose_records_have_all_expired_hold_none(
+    local_kafka: LocalKafka, client: Any, producer: BatchProducer
+) -> None:
+    """Nobody reads them any more, so nobody commits: a hold that waited for it would wait in vain."""
+    topic = await new_topic(local_kafka)
+    for partition in (0, 1):
+        await producer.send(topic, [(b"a", b"1")] * 3, partition=partition)
+    place = TopicPartition(topic, 1, 3)
+    await answer(client.delete_records([place])[place])
+    ends = Ends(local_kafka.bootstrap, {})
+    assert await ends.of([topic]) == {Spot(topic, 0): 3, Spot(topic, 1): 3}
+    assert await ends.held([topic]) == {Spot(topic, 0): 3}
 
 
 @pytest.mark.parametrize("ahead", [0, 3_600_000, -3_600_000])
