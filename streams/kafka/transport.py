@@ -35,13 +35,14 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
     RebalanceInProgressError,
 )
-from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
+from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, SyncGroupRequest
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from mode import Service
 
 from streams.kafka.batches import PartitionFlow, Progress, Record
+from streams.kafka.membership import ReplacedError, refused
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +107,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         """Replaced as a whole, in this thread, together with the seeks."""
         self.open: set[TP] = set()
         """Partitions with room. The app's loop adds and discards (atomic under the GIL), this one looks."""
+        self.replaced = False
+        """Somebody else has this worker's place in the group."""
         self.confirmed = -math.inf
         """When the last request was sent with which the coordinator confirmed the membership (see
         ``elapsed``)."""
@@ -129,15 +132,21 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _note_confirmations(self) -> None:
         """Keeps the time of the last heartbeat (or join) that the coordinator answered with yes. aiokafka
-        keeps it to itself, and on a clock that stands still while the machine sleeps."""
+        keeps it to itself, and on a clock that stands still while the machine sleeps. A static member whom
+        the coordinator no longer knows does not join again: what is raised ends aiokafka's coordination, and
+        that the worker."""
         coordinator = self._ensure_consumer()._coordinator
         send = coordinator._send_req
 
         async def send_req(request: Any) -> Any:
-            sent = elapsed()
+            if self.replaced and isinstance(request, JoinGroupRequest):
+                raise ReplacedError(coordinator._group_instance_id)
+            sent, member = elapsed(), coordinator.member_id
             response = await send(request)
             if isinstance(request, HeartbeatRequest | SyncGroupRequest) and response.error_code == 0:
                 self.confirmed = sent
+            elif coordinator._group_instance_id and refused(request, response, member):
+                self.replaced = True
             return response
 
         coordinator._send_req = send_req
