@@ -32,6 +32,7 @@ from streams.domain.quiet import quiet_until
 from streams.domain.reasons import Reason
 from streams.domain.schedule import expires_at, notification_due, reminder_due
 from streams.domain.segments import count
+from streams.domain.template_values import shown
 from streams.domain.templating import TextContext, render_email, render_sms
 
 DAY = 24 * 3600 * 1000
@@ -356,9 +357,9 @@ def _compose(
         delivery_id=pending.delivery_id,
         company=pending.company,
         to_address=address,
-        to_name=customer.name,
+        to_name=shown(customer.name),
         from_address=company.email_sender_address,
-        from_name=company.email_sender_name or company.name,
+        from_name=shown(company.email_sender_name or company.name),
         subject=mail.subject,
         text=mail.text,
         html=mail.html,
