@@ -48,16 +48,26 @@ class Host:
         self.ready = False
         """Everything assigned is restored and at work."""
         self._gate = gate
+        self._pauses = 0
+        # A worker is told to stop, or loses its partitions again, while it still works on the last rebalance:
+        # stores stay open until whoever writes to them is done.
+        self._pausing = asyncio.Lock()
+        self._resuming = asyncio.Lock()
 
     async def pause(self) -> None:
-        """Every partition may be somebody else's from now on."""
+        """Every partition may be somebody else's from now on. An assignment that is being resumed is over."""
+        self._pauses += 1
         self.ready = False
         self._gate.paused()
-        await asyncio.gather(*(part.pause() for part in self._parts()))
+        async with self._pausing:
+            await asyncio.gather(*(part.pause() for part in self._parts()))
 
     async def resume(self, assigned: Iterable[Place]) -> None:
         """Closes what is gone, restores and opens what is here. Streams wait until it returns."""
-        places = set(assigned)
+        async with self._resuming:
+            await self._resume(set(assigned), self._pauses)
+
+    async def _resume(self, places: set[Place], pauses: int) -> None:
         self._check(places)
         entities = {place for place in places if place.topic in TOPICS}
         timers = {place.partition for place in places if place.topic == "timers"}
@@ -69,7 +79,10 @@ class Host:
 
         async def open_(part: EntityPartition | SenderPartition) -> None:
             async with turn:
-                await part.open()
+                if self._pauses == pauses:
+                    await part.open()
+            if self._pauses != pauses:  # taken away again before it was open
+                await part.pause()
 
         for place in sorted(entities - self.entities.keys()):
             self.entities[place] = EntityPartition(self._shared, *place)
@@ -80,15 +93,19 @@ class Host:
         async with asyncio.TaskGroup() as group:
             for part in self._parts():
                 group.create_task(open_(part))
+        if self._pauses != pauses:
+            return
         self._gate.assigned()
         self.ready = True
         log.info("at work on %d entity and %d timer partitions", len(self.entities), len(self.timers))
 
     async def close(self) -> None:
+        self._pauses += 1
         self.ready = False
-        await asyncio.gather(*(part.close() for part in self._parts()))
-        self.entities.clear()
-        self.timers.clear()
+        async with self._resuming, self._pausing:
+            await asyncio.gather(*(part.close() for part in self._parts()))
+            self.entities.clear()
+            self.timers.clear()
 
     async def look(self, ends: Mapping[Place, int]) -> None:
         """Where changelogs end (names without the prefix). Raises Fenced when one of them has been taken

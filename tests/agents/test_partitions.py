@@ -13,7 +13,7 @@ import pytest
 
 from agents.entity_partition import EntityPartition
 from agents.gate import Gate
-from agents.host import Host
+from agents.host import Host, Place
 from agents.outputs import Outputs
 from agents.partition import Shared
 from agents.sender_partition import Capacity, SenderPartition
@@ -155,6 +155,45 @@ async def test_nothing_is_sent_between_two_assignments(world: World) -> None:
     world.unread = True
     await host.pause()
     assert world.gate.closed()
+
+
+async def test_a_worker_is_told_to_stop_while_its_partitions_are_being_taken_away(world: World) -> None:
+    """The broker hangs, and with it the step that the rebalance waits for: its store stays open so long."""
+    host = Host(world.shared, {}, {}, Options(), world.gate)
+    await host.resume([Place("timers", 0), Place("consents", 0)])
+    part = host.timers[0]
+    os.kill(world.broker.pid, signal.SIGSTOP)
+    try:
+        step = asyncio.create_task(part.timers(RecordBatch("timers", 0, [], 0, 5)))
+        async with asyncio.timeout(30):
+            while not part._lock.locked():  # noqa: ASYNC110 - the step under way has no event
+                await asyncio.sleep(0)
+        pausing = asyncio.create_task(host.pause())
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(host.close())
+        done, _ = await asyncio.wait([closing], timeout=0.3)
+        assert not done, "closed under a step"
+    finally:
+        os.kill(world.broker.pid, signal.SIGCONT)
+    async with asyncio.timeout(30):
+        await asyncio.gather(step, pausing, closing)
+
+
+async def test_what_is_taken_away_while_it_is_being_opened_stays_closed(world: World) -> None:
+    host = Host(world.shared, {}, {}, Options(), world.gate)
+    places = [Place("timers", 0), Place("consents", 0)]
+    resuming = asyncio.create_task(host.resume(places))
+    async with asyncio.timeout(30):
+        while not host.timers:  # noqa: ASYNC110 - the restore under way has no event
+            await asyncio.sleep(0)
+    world.unread = True
+    await host.pause()
+    await resuming
+    assert (host.ready, host.timers[0]._pump) == (False, None)
+    assert world.gate.closed()
+    await host.resume(places)
+    assert (host.ready, host.timers[0]._pump is None) == (True, False)
+    await host.close()
 
 
 async def test_consents_made_anew_replace_those_of_before(world: World) -> None:
