@@ -1,0 +1,3 @@
+from tests.senders.conftest import sms_fake
+
+__all__ = ["sms_fake"]
