@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 from schemas.records import Company, Location, Mailbox, Rule, Status, Suppression, Template
 from schemas.registry import RegistryConfig
 from streams.domain.catalog import ReferenceType
+from streams.domain.links import Links
 from streams.settings import Settings
 
 RECORDS: Mapping[str, ReferenceType] = {
@@ -41,6 +42,14 @@ def registry_config(settings: Settings) -> RegistryConfig | None:
         user=settings.registry_user,
         password=settings.registry_password.reveal(),
     )
+
+
+def links_of(settings: Settings) -> Links | None:
+    """None: no public address is set, so nothing leads back to us."""
+    if not settings.public_url:
+        return None
+    keys = [key.reveal().encode() for key in (settings.link_key, settings.link_key_before) if key]
+    return Links(settings.public_url, keys)
 
 
 @contextmanager

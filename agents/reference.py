@@ -12,7 +12,7 @@ from schemas.codec import Codec
 from schemas.errors import DecodeError, RegistryError, UnknownSchemaId
 from schemas.records import Channel, Company, Location, Rule, Suppression
 from schemas.registry import Registry
-from streams.domain.catalog import Catalog, Reference, suppression_id
+from streams.domain.catalog import Catalog, Reference, ReferenceType, suppression_id
 from streams.domain.ids import split_key
 from streams.kafka.broadcast import BroadcastReader, BroadcastRecord
 
@@ -23,7 +23,8 @@ Changed = list[tuple[str, str]]
 
 
 class ReferenceTables:
-    """Keeps ``catalog`` as the reference topics say; ``on_change`` is told on the event loop."""
+    """Keeps ``catalog`` as the reference topics say; ``on_change`` is told on the event loop. ``records``:
+    the topics to be read, without prefix."""
 
     def __init__(
         self,
@@ -34,8 +35,9 @@ class ReferenceTables:
         registry: Registry,
         catalog: Catalog,
         on_change: Callable[[Changed], None],
+        records: Mapping[str, ReferenceType] = RECORDS,
     ) -> None:
-        self._types = {prefix + name: record for name, record in RECORDS.items()}
+        self._types = {prefix + name: record for name, record in records.items()}
         self._codec = codec
         self._registry = registry
         self._catalog = catalog
