@@ -32,7 +32,12 @@ COMMANDS: dict[str, Entry] = {
         "console.check_events:check_events", "Say which changes would be accepted, and what each would send."
     ),
     "dead-letters": Entry(
-        "console.dead_letters:dead_letters", "Look at records that could not be worked on."
+        "console.dead_letters:dead_letters",
+        "Look at records that could not be worked on, and put repaired ones back.",
+    ),
+    "reconcile": Entry(
+        "console.reconcile:reconcile",
+        "Compare what was planned, the log, the stores and the provider's list; say what does not add up.",
     ),
     "kafka": Entry("console.kafka:kafka", "Start and stop a local Apache Kafka, to try things out."),
 }
