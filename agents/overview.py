@@ -220,7 +220,7 @@ class Overview:
                 "lag": lag,
                 "commit_age": round(commit_age, 1),
                 "stalled": round(stalled, 1),
-                "in_flight": at.in_flight,
+                "in_work": at.read - at.acked,
             }
         for topic in STREAMS:
             name = self._from.prefix + topic

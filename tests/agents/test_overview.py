@@ -109,7 +109,7 @@ def test_a_partition_that_stands_still_is_stuck_and_named(world: World) -> None:
         "lag": 33,
         "commit_age": 0,
         "stalled": 105,
-        "in_flight": 1,
+        "in_work": 0,
     }
     assert world.shown("stuck ") == "carillon_stuck 1.0"
     assert world.shown("live ") == "carillon_live 0.0"

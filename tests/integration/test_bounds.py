@@ -1,0 +1,95 @@
+"""A real worker in which something is slow: what it holds in memory has a bound, and nothing else waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.records import EntityKind, Trigger
+from streams.clock import FileClock
+from streams.domain.ids import entity_key
+from streams.kafka.partitioner import partition_for
+from streams.kafka.transport import BatchSettings
+from tests.integration.test_health import HANGING, LONG_AGO
+from tests.support.cluster import Cluster, Worker, embedded_cluster
+from tests.support.shop import C, ann, change, facts, notification, shop
+
+pytestmark = pytest.mark.embedded
+
+IN_FLIGHT = 8
+ORDERS = 3
+"""Partitions of the orders that the embedded cluster has."""
+AHEAD = BatchSettings().max_in_flight * BatchSettings().max_records
+COUNT = 2 * AHEAD
+FEW = 300
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    path = tmp_path / "clock"
+    FileClock(path, start=LONG_AGO)
+    settings = {"sms_in_flight": str(IN_FLIGHT), "sms_timeout": "120000"}
+    with embedded_cluster(tmp_path, settings, clock=path) as cluster:
+        cluster.publish([*shop(), notification(Trigger.CREATED, id_="greet")])
+        cluster.customers([ann()])
+        yield cluster
+
+
+def entities(partition: int, count: int) -> list[str]:
+    names: list[str] = []
+    number = 0
+    while len(names) < count:
+        number += 1
+        if partition_for(entity_key(C, f"o{number}"), ORDERS) == partition:
+            names.append(f"o{number}")
+    return names
+
+
+def order(cluster: Cluster, names: list[str]) -> None:
+    cluster.changes(EntityKind.ORDER, [change(1, facts(), LONG_AGO, entity_id=name) for name in names])
+
+
+def orders(worker: Worker) -> dict[int, Any]:
+    found = worker.status()["partitions"].get("orders", {})
+    return {int(number): at for number, at in found.items()}
+
+
+def test_a_partition_whose_work_hangs_is_fetched_no_further(cluster: Cluster, tmp_path: Path) -> None:
+    hooks = tmp_path / "hooks"
+    hooks.mkdir()
+    (hooks / "sitecustomize.py").write_text(HANGING)
+    cluster.own[1] = {"PYTHONPATH": str(hooks)}
+    (worker,) = cluster.start()
+    hanging = partition_for(entity_key(C, "HANG"), ORDERS)
+    other = (hanging + 1) % ORDERS
+    order(cluster, ["HANG", *entities(hanging, COUNT)])
+    order(cluster, entities(other, FEW))
+    cluster.until(
+        lambda: orders(worker)[other]["lag"] == 0 and orders(worker)[hanging]["lag"] == COUNT + 1,
+        "the other partition to be read to its end",
+    )
+    stuck = orders(worker)[hanging]
+    assert 0 < stuck["in_work"] <= AHEAD, "more was taken from the broker than may lie in memory"
+    cluster.until(lambda: len(cluster.texts()) >= FEW, "what the other partition caused")
+    assert orders(worker)[hanging]["in_work"] == stuck["in_work"]
+    cluster.kill(worker)  # told to stop, it would wait for the batch
+
+
+def test_a_provider_that_does_not_answer_holds_a_few_messages_and_no_record(cluster: Cluster) -> None:
+    cluster.script_sms(behaviours=[{"fault": "hold", "times": 0}])
+    (worker,) = cluster.start()
+    order(cluster, entities(0, 500))
+    cluster.until(lambda: worker.status()["queued"] >= 500 - IN_FLIGHT, "the messages to be due")
+    cluster.until(lambda: cluster.script_sms() == IN_FLIGHT, "the provider to have all that it may have")
+    order(cluster, entities(1, 500))
+    cluster.until(lambda: worker.status()["queued"] >= 1000 - IN_FLIGHT, "more records to be worked on")
+    status = worker.status()
+    assert status["pending"] + IN_FLIGHT >= 1000
+    assert not any(at["lag"] for topic in status["partitions"].values() for at in topic.values())
+    assert cluster.script_sms() == IN_FLIGHT
+    cluster.script_sms(clear=True, release=True)
+    cluster.finished(1000)
+    cluster.check()
