@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from schemas.records import Channel
+from senders.mailboxes import Mailboxes
 from senders.sender import Sender
 from senders.settings import SenderSettings
 from senders.smtp_email import SmtpEmail
@@ -11,10 +12,12 @@ from streams.clock import Clock
 
 
 def build_senders(settings: SenderSettings, clock: Clock) -> dict[Channel, Sender]:
-    """One for each channel that is set up. Opens no connection yet; close each of them in the end."""
+    """One for each channel that is set up. Opens no connection yet; close each of them in the end. Raises
+    ValueError for a DKIM key that can't be used."""
     senders: dict[Channel, Sender] = {}
     if settings.sms is not None:
         senders[Channel.SMS] = TwilioSms(settings.sms)
     if settings.email is not None:
-        senders[Channel.EMAIL] = SmtpEmail(settings.email, clock)
+        mailboxes = Mailboxes(settings.gmail, clock) if settings.gmail is not None else None
+        senders[Channel.EMAIL] = SmtpEmail(settings.email, clock, dkim=settings.dkim, mailboxes=mailboxes)
     return senders

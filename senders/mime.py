@@ -28,7 +28,8 @@ _LOCAL = re.compile(r"[^\s\x00-\x20\x7f-\x9f\"(),:;<>@\[\\\]]+")
 _MESSAGE_ID = re.compile(r"<?([!-;=?-~]+@[!-;=?-~]+?)>?")
 _QUOTED = re.compile(r'(["\\])')
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
-_URL = re.compile(r"https://[!-;=?-~]+")
+_URL = re.compile(r"https://[!-;=?-~]{1,900}")
+"""On one line, which has room for 998 characters (RFC 5322 2.1.1); RFC 8058 asks for https."""
 
 
 class HeaderError(ValueError):
@@ -51,13 +52,14 @@ class Mime:
     """One of the local parts is not ASCII: the server must support SMTPUTF8 (RFC 6531)."""
 
 
-def build(message: EmailMessage, date_ms: int, unsubscribe: str = "") -> Mime:
+def build(message: EmailMessage, date_ms: int, *, from_address: str = "", reply_to: str = "") -> Mime:
     """Text and HTML as multipart/alternative, or the one of them that is not empty.
 
-    ``date_ms``: milliseconds since the epoch. ``unsubscribe``: an https address, or empty.
-    Raises HeaderError for control characters (CR and LF above all) or a malformed address.
+    ``date_ms``: milliseconds since the epoch. ``from_address``: instead of the message's own.
+    Raises HeaderError for control characters (CR and LF above all), a malformed address, or an unsubscribe
+    address that is not https.
     """
-    sender = address("From", message.from_address)
+    sender = address("From", from_address or message.from_address)
     recipient = address("To", message.to_address)
     match = _MESSAGE_ID.fullmatch(message.message_id)
     if match is None:
@@ -72,11 +74,13 @@ def build(message: EmailMessage, date_ms: int, unsubscribe: str = "") -> Mime:
         # RFC 3834: no out-of-office replies to this.
         "Auto-Submitted: auto-generated",
     ]
-    if unsubscribe:
-        if not _URL.fullmatch(unsubscribe):
+    if reply_to:
+        lines.append(f"Reply-To: {address('Reply-To', reply_to)}")
+    if message.unsubscribe_url:
+        if not _URL.fullmatch(message.unsubscribe_url):
             raise HeaderError("List-Unsubscribe", "not an https address")
         lines += [
-            f"List-Unsubscribe: <{unsubscribe}>",
+            f"List-Unsubscribe: <{message.unsubscribe_url}>",
             "List-Unsubscribe-Post: List-Unsubscribe=One-Click",
         ]
     head = _CRLF.join(lines).encode() + b"\r\n"

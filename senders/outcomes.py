@@ -215,6 +215,37 @@ def smtp_verdict(phase: Phase, code: int, text: str) -> Verdict:
     return SMTP_DEFAULT_FINAL if phase is Phase.FINAL else SMTP_DEFAULT
 
 
+# --- a company's mailbox at Gmail ---------------------------------------------------------------------
+
+
+class MailboxTrouble(Enum):
+    """What a reply says of the mailbox that the message was to leave by, and not of the message."""
+
+    NO_ACCESS = "no access"
+    FULL = "full"
+    """No more today."""
+    TOO_FAST = "too fast"
+
+
+MAILBOX_ROWS: tuple[tuple[frozenset[Phase], tuple[str, ...], tuple[str, ...], MailboxTrouble], ...] = (
+    (_ANY, ("5",), ("5.4.5",), MailboxTrouble.FULL),  # daily user sending limit exceeded
+    (_ANY, ("530", "534", "535", "538"), (), MailboxTrouble.NO_ACCESS),
+    (_ANY, ("5",), ("5.7.8", "5.7.9", "5.7.14"), MailboxTrouble.NO_ACCESS),  # 5.7.14: log in by browser
+    (frozenset({Phase.AUTH}), ("5",), (), MailboxTrouble.NO_ACCESS),
+    (frozenset({Phase.MAIL}), ("550", "553"), (), MailboxTrouble.NO_ACCESS),  # not with this sender
+    (_ANY, ("421", "450", "454"), ("4.7.", "4.2.1"), MailboxTrouble.TOO_FAST),
+)
+"""The first that matches; none: ``SMTP_ROWS`` decide, but never to pause more than this mailbox."""
+
+
+def mailbox_trouble(phase: Phase, code: int, text: str) -> MailboxTrouble | None:
+    digits, enhanced = str(code), enhanced_code(text)
+    for phases, codes, wanted, trouble in MAILBOX_ROWS:
+        if phase in phases and digits.startswith(codes) and _fits(enhanced, wanted):
+            return trouble
+    return None
+
+
 def _fits(enhanced: str, wanted: tuple[str, ...]) -> bool:
     if wanted == ("",):
         return not enhanced

@@ -68,8 +68,6 @@ class SmtpSettings:
     """What we call ourselves in EHLO; empty: this machine's name."""
     envelope_from: str = ""
     """Where bounces go; empty: the message's own from address."""
-    unsubscribe_url: str = ""
-    """https; ``delivery_id`` and ``company`` are added to its query (RFC 8058 one-click); empty: none."""
     connections: int = 8
     idle_seconds: float = 30.0
     """A pooled connection unused for so long is closed. Servers close theirs after 30 s to 5 min."""
@@ -88,8 +86,6 @@ class SmtpSettings:
             raise ValueError("host and a port from 1 to 65535 are needed")
         if self.username and self.tls is Tls.NONE and not _is_loopback(self.host):
             raise ValueError("a password is not sent in clear: set tls to starttls or tls")
-        if self.unsubscribe_url:
-            _web_address("unsubscribe_url", self.unsubscribe_url, schemes=("https",))
         _positive(
             self.connections,
             self.idle_seconds,
@@ -100,11 +96,84 @@ class SmtpSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DkimKey:
+    """One that signs what leaves by the service's own mail server."""
+
+    domain: str
+    selector: str
+    """The public key is the TXT record ``SELECTOR._domainkey.DOMAIN``."""
+    private_key: Secret
+    """PEM, unencrypted: RSA or Ed25519."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GmailSettings:
+    """The service's OAuth client, by which companies let it write from their own mailboxes, and how a
+    mailbox is used. Times are seconds.
+
+    https://developers.google.com/identity/protocols/oauth2/web-server,
+    https://developers.google.com/workspace/gmail/imap/xoauth2-protocol
+    """
+
+    client_id: str
+    client_secret: Secret
+    host: str = "smtp.gmail.com"
+    port: int = 465
+    tls: Tls = Tls.TLS
+    ca_file: str = ""
+    token_url: str = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address, no token
+    api_url: str = "https://gmail.googleapis.com"
+    local_name: str = ""
+    connections: int = 2
+    """For each mailbox."""
+    open_mailboxes: int = 32
+    """So many keep idle connections; the one unused for longest closes its own first."""
+    per_second: float = 1.0
+    """For each mailbox, after ``burst`` at once. Gmail publishes no rate but refuses bursts (421 4.7.0)."""
+    burst: int = 20
+    probe_seconds: float = 900.0
+    """A mailbox that refused us is tried again after so long; until then its messages go by the service."""
+    connect_timeout: float = 10.0
+    command_timeout: float = 30.0
+    final_timeout: float = 120.0
+    token_timeout: float = 15.0
+    """For an access token, or an answer of the API."""
+
+    def __post_init__(self) -> None:
+        if not self.client_id or not self.client_secret:
+            raise ValueError("client_id and client_secret are needed")
+        if self.tls is Tls.NONE and not _is_loopback(self.host):
+            raise ValueError("a token is not sent in clear: set tls to starttls or tls")
+        for name, url in (("token_url", self.token_url), ("api_url", self.api_url)):
+            here = _is_loopback(urlsplit(url).hostname or "")
+            _web_address(name, url, schemes=("http", "https") if here else ("https",))
+        _positive(self.open_mailboxes, self.per_second, self.burst, self.probe_seconds, self.token_timeout)
+
+    def smtp(self) -> SmtpSettings:
+        """Of the connections of one mailbox. The login is not among them: it changes every hour."""
+        return SmtpSettings(
+            host=self.host,
+            port=self.port,
+            tls=self.tls,
+            ca_file=self.ca_file,
+            local_name=self.local_name,
+            connections=self.connections,
+            connect_timeout=self.connect_timeout,
+            command_timeout=self.command_timeout,
+            final_timeout=self.final_timeout,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SenderSettings:
     """What is None is not sent by this process."""
 
     sms: TwilioSettings | None = None
     email: SmtpSettings | None = None
+    dkim: tuple[DkimKey, ...] = ()
+    """What leaves by ``email`` is signed with each."""
+    gmail: GmailSettings | None = None
+    """None: no mailbox can be used, and their messages leave by ``email`` from the service's address."""
 
 
 def _web_address(name: str, value: str, schemes: tuple[str, ...] = ("http", "https")) -> None:

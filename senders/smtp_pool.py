@@ -5,34 +5,40 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import aiosmtplib
 
-from senders.details import detail_of
-from senders.outcomes import Phase, smtp_verdict
+from senders.outcomes import Phase
 from senders.settings import SmtpSettings, Tls
-from streams.domain.messages import Outcome, RetryAt
-from streams.domain.reasons import Reason
+
+
+class RefusedError(Exception):
+    """The server said no: in which phase, and in which words. The connection, if it stands, is clean."""
+
+    def __init__(self, phase: Phase, code: int, text: str) -> None:
+        super().__init__(f"{phase}: {code} {text}")
+        self.phase = phase
+        self.code = code
+        self.text = text
 
 
 class ConnectError(Exception):
-    """Nothing was sent. ``phase`` is how far it came, ``code`` the server's no, if any."""
+    """Nothing was sent, and the server gave no reason. ``phase`` is how far it came."""
 
-    def __init__(self, phase: Phase, text: str, code: int = 0) -> None:
-        super().__init__(f"{phase}: {code or ''} {text}")
+    def __init__(self, phase: Phase, text: str) -> None:
+        super().__init__(f"{phase}: {text}")
         self.phase = phase
-        self.text = text
-        self.code = code
 
-    def outcome(self, provider: str) -> Outcome:
-        detail = detail_of(str(self))
-        if self.code > 0:
-            return smtp_verdict(self.phase, self.code, self.text).outcome(provider, detail)
-        # Wrong or missing ways to log in help no message; an unreachable server may help the next.
-        if self.phase is Phase.AUTH and not self.code:
-            return RetryAt(provider, Reason.ACCOUNT, detail, pause_channel=True)
-        return RetryAt(provider, Reason.UNREACHABLE, detail)
+
+Login = Callable[[aiosmtplib.SMTP], Awaitable[object]]
+"""Logs in on a connection that has said EHLO. What it raises besides aiosmtplib's errors is a
+``LoginError``, or counts as one."""
+
+
+class LoginError(Exception):
+    """There is nothing to log in with. Passed on as it is."""
 
 
 @dataclass(slots=True, eq=False)
@@ -45,13 +51,18 @@ class Connection:
 
 
 class Pool:
-    """``take`` and ``give_back`` in pairs. At most ``settings.connections`` are out or open."""
+    """``take`` and ``give_back`` in pairs. At most ``settings.connections`` are out or open.
 
-    def __init__(self, settings: SmtpSettings) -> None:
+    ``login``: instead of the name and the password of the settings. ``tls``: made of the same settings, for
+    many pools of one server: a context takes milliseconds and holds all authorities of the system.
+    """
+
+    def __init__(
+        self, settings: SmtpSettings, login: Login | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._settings = settings
-        self._tls = (
-            None if settings.tls is Tls.NONE else ssl.create_default_context(cafile=settings.ca_file or None)
-        )
+        self._login = login or (self._by_password if settings.username else None)
+        self._tls = tls or tls_context(settings)
         self._local_name = settings.local_name or None
         self._places = asyncio.Semaphore(settings.connections)
         self._idle: list[Connection] = []
@@ -59,7 +70,7 @@ class Pool:
         self._closed = False
 
     async def take(self, *, fresh: bool = False) -> Connection:
-        """A connection that has said EHLO and is logged in. Raises ConnectError.
+        """A connection that has said EHLO and is logged in. Raises RefusedError, ConnectError or LoginError.
 
         ``fresh``: not a pooled one. The oldest idle one then makes room, so that the bound holds.
         """
@@ -107,6 +118,11 @@ class Pool:
                 await connection.client.quit(timeout=1.0)
             connection.client.close()
 
+    def drop_idle(self) -> None:
+        """Idle connections go, those that are out stay."""
+        while self._idle:
+            _hang_up(self._idle.pop())
+
     def _reap(self) -> None:
         loop = asyncio.get_running_loop()
         self._reaper = None
@@ -116,6 +132,10 @@ class Pool:
             _hang_up(self._idle.pop(0))
         if self._idle:
             self._reaper = loop.call_later(self._idle[0].idle_since - oldest, self._reap)
+
+    async def _by_password(self, client: aiosmtplib.SMTP) -> None:
+        password = self._settings.password
+        await client.login(self._settings.username, password.reveal() if password else "")
 
     async def _open(self) -> aiosmtplib.SMTP:
         settings = self._settings
@@ -138,25 +158,39 @@ class Pool:
             if settings.tls is Tls.STARTTLS:
                 await client.starttls()
             await client.ehlo()
-            if settings.username:
+            if self._login is not None:
                 phase = Phase.AUTH
-                password = settings.password.reveal() if settings.password else ""
-                await client.login(settings.username, password)
+                await self._login(client)
             return client
+        except LoginError:
+            client.close()
+            raise
         except aiosmtplib.SMTPResponseException as error:
             client.close()
-            raise ConnectError(phase, error.message, error.code) from None
+            if error.code > 0:
+                raise RefusedError(phase, error.code, error.message) from None
+            raise ConnectError(_lost(phase), f"{error.code} {error.message}") from None
         except (aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPTimeoutError, OSError) as error:
             client.close()
-            # A connection lost during AUTH says nothing about the password.
-            lost = Phase.HELLO if phase is Phase.AUTH else phase
-            raise ConnectError(lost, type(error).__name__) from None
+            raise ConnectError(_lost(phase), type(error).__name__) from None
         except Exception as error:  # noqa: BLE001 - TLS, AUTH and STARTTLS raise many kinds
             client.close()
             raise ConnectError(phase, f"{type(error).__name__} {error}") from None
         except asyncio.CancelledError:
             client.close()
             raise
+
+
+def tls_context(settings: SmtpSettings) -> ssl.SSLContext | None:
+    """Checks certificates and host names; None: in clear."""
+    if settings.tls is Tls.NONE:
+        return None
+    return ssl.create_default_context(cafile=settings.ca_file or None)
+
+
+def _lost(phase: Phase) -> Phase:
+    """A connection lost during AUTH says nothing about the password."""
+    return Phase.HELLO if phase is Phase.AUTH else phase
 
 
 def _hang_up(connection: Connection) -> None:

@@ -1,7 +1,7 @@
 """A local mail server that keeps what it gets as ``.eml`` files, with faults on demand at every phase.
 
-SMTP as RFC 5321 has it, with STARTTLS (or TLS from the start), AUTH PLAIN and LOGIN, 8BITMIME, SMTPUTF8 and
-enhanced status codes. It relays nothing. Besides: ``XCONTROL {...}`` (see ``control``).
+SMTP as RFC 5321 has it, with STARTTLS (or TLS from the start), AUTH PLAIN, LOGIN and XOAUTH2, 8BITMIME,
+SMTPUTF8 and enhanced status codes. It relays nothing. Besides: ``XCONTROL {...}`` (see ``control``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import re
 import ssl
 import time
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,6 +26,8 @@ from deploy.fakes.sms import reset
 LARGEST = 25 * 1024 * 1024
 
 _PATH = re.compile(r"(?:FROM|TO):\s*<([^<>\s]*)>((?:\s+\S+)*)\s*$", re.IGNORECASE)
+
+_XOAUTH2 = re.compile(r"user=([^\x01]+)\x01auth=Bearer ([^\x01]+)\x01\x01")
 
 
 class At(StrEnum):
@@ -83,13 +85,15 @@ class _HangUpError(Exception):
 @dataclass(slots=True, kw_only=True)
 class MailFake:
     """``now`` is milliseconds since the epoch and stamps the ledger. With ``tls`` STARTTLS is offered, or,
-    if ``implicit``, TLS is spoken from the start. With ``users`` (name to password) AUTH is asked for."""
+    if ``implicit``, TLS is spoken from the start. With ``users`` (name to password) or ``bearer`` (is this
+    the name's access token?) AUTH is asked for."""
 
     now: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     folder: Path | None = None
     tls: ssl.SSLContext | None = None
     implicit: bool = False
     users: dict[str, str] = field(default_factory=dict)
+    bearer: Callable[[str, str], bool] | None = None
     smtputf8: bool = True
     behaviours: list[Behaviour] = field(default_factory=list)
 
@@ -115,7 +119,7 @@ class MailFake:
 
     @property
     def messages(self) -> list[Entry]:
-        """``from``, ``to`` (a list), ``at``, ``utf8``, ``data`` (the source)."""
+        """``from``, ``to`` (a list), ``at``, ``user`` (who logged in), ``utf8``, ``data`` (the source)."""
         return self.ledger.entries
 
     def script(self, at: At, fault: Fault, text: str = "", **details: Any) -> None:
@@ -193,7 +197,7 @@ class MailFake:
         del self.commands[:-1000]
         self._changed.set()
 
-    def keep(self, sender: str, recipients: list[str], data: bytes, *, utf8: bool) -> None:
+    def keep(self, sender: str, recipients: list[str], data: bytes, *, utf8: bool, user: str = "") -> None:
         if self.folder is not None:
             number = len(self.ledger.entries) + 1
             (self.folder / f"{number:06}.eml").write_bytes(data)
@@ -202,6 +206,7 @@ class MailFake:
                 "from": sender,
                 "to": recipients,
                 "at": self.now(),
+                "user": user,
                 "utf8": utf8,
                 "data": data.decode("utf-8", "backslashreplace"),
             }
@@ -278,9 +283,13 @@ class _Session:
             lines.append("SMTPUTF8")
         if self._server.tls is not None and not self._secure:
             lines.append("STARTTLS")
-        if self._server.users:
-            lines.append("AUTH PLAIN LOGIN")
+        if methods := self._methods():
+            lines.append(f"AUTH {methods}")
         return "\r\n".join([*(f"250-{line}" for line in lines[:-1]), f"250 {lines[-1]}"])
+
+    def _methods(self) -> str:
+        password = "PLAIN LOGIN" if self._server.users else ""
+        return f"{password} XOAUTH2".strip() if self._server.bearer is not None else password
 
     async def _start_tls(self) -> None:
         if self._server.tls is None or self._secure:
@@ -299,6 +308,9 @@ class _Session:
             elif method.upper() == "LOGIN":
                 name = _decoded(first) if first else await self._ask("VXNlcm5hbWU6")
                 password = await self._ask("UGFzc3dvcmQ6")
+            elif method.upper() == "XOAUTH2" and self._server.bearer is not None:
+                await self._by_token(_decoded(first), self._server.bearer)
+                return
             else:
                 await self._reply("504 5.5.4 Unknown method")
                 return
@@ -311,13 +323,25 @@ class _Session:
         else:
             await self._reply("535 5.7.8 Wrong name or password", At.AUTH)
 
+    async def _by_token(self, said: str, bearer: Callable[[str, str], bool]) -> None:
+        """https://developers.google.com/workspace/gmail/imap/xoauth2-protocol: a refusal comes as a challenge
+        first, which the client answers with an empty line."""
+        match = _XOAUTH2.fullmatch(said)
+        if match is not None and bearer(match[1], match[2]):
+            if await self._reply("235 2.7.0 Accepted", At.AUTH):
+                self._user = match[1]
+            return
+        challenge = b64encode(b'{"status":"400","schemes":"Bearer","scope":"https://mail.google.com/"}')
+        await self._ask(challenge.decode())
+        await self._reply("535 5.7.8 Username and Password not accepted. For more information", At.AUTH)
+
     async def _ask(self, prompt: str) -> str:
         self._writer.write(f"334 {prompt}\r\n".encode())
         return _decoded((await self._reader.readuntil(b"\r\n")).decode("ascii").strip())
 
     async def _mail(self, rest: str) -> None:
         match = _PATH.match(rest)
-        if self._server.users and not self._user:
+        if self._methods() and not self._user:
             await self._reply("530 5.7.0 Authentication required")
         elif match is None:
             await self._reply("501 5.1.7 Bad sender address syntax")
@@ -359,7 +383,7 @@ class _Session:
         if await self._fault(At.DOT, to):
             self._clear()
             return
-        self._server.keep(self._sender or "", self._recipients, data, utf8=self._utf8)
+        self._server.keep(self._sender or "", self._recipients, data, utf8=self._utf8, user=self._user)
         self._clear()
         await self._reply(f"250 2.0.0 OK: queued as {len(self._server.messages)}", At.KEPT, to)
         await self._fault(At.IDLE, to)

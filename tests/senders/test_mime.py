@@ -139,8 +139,8 @@ def test_a_repeat_has_the_same_bytes() -> None:
 
 
 def test_unsubscribe_headers() -> None:
-    seen = parsed(build(email(), NOW, "https://x.example/u?delivery_id=1&company=a").data)
-    assert seen["List-Unsubscribe"] == "<https://x.example/u?delivery_id=1&company=a>"
+    seen = parsed(build(email(unsubscribe_url="https://x.example/u/a?b=c&d"), NOW).data)
+    assert seen["List-Unsubscribe"] == "<https://x.example/u/a?b=c&d>"
     assert seen["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     for bad in (
         "http://x.example",
@@ -149,7 +149,16 @@ def test_unsubscribe_headers() -> None:
         "mailto:a@b.example",
     ):
         with pytest.raises(HeaderError):
-            build(email(), NOW, bad)
+            build(email(unsubscribe_url=bad), NOW)
+
+
+def test_another_sender_and_a_reply_address() -> None:
+    seen = parsed(build(email(), NOW, from_address="ann@straße.de", reply_to="box@gmail.example").data)
+    assert seen["From"] == "The Shop <ann@xn--strae-oqa.de>"
+    assert seen["Reply-To"] == "box@gmail.example"
+    for name in ("from_address", "reply_to"):
+        with pytest.raises(HeaderError):
+            build(email(), NOW, **{name: "a@b.example\r\nBcc: c@d.example"})
 
 
 BREAKS = st.sampled_from(
@@ -159,7 +168,9 @@ BREAKS = st.sampled_from(
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.sampled_from(["subject", "to_name", "from_name", "to_address", "from_address", "message_id"]),
+    st.sampled_from(
+        ["subject", "to_name", "from_name", "to_address", "from_address", "message_id", "unsubscribe_url"]
+    ),
     st.text(PRINTABLE, min_size=1, max_size=10),
     BREAKS,
     st.text(PRINTABLE, min_size=1, max_size=10),
@@ -170,6 +181,8 @@ def test_no_header_can_be_broken(name: str, before: str, line_break: str, after:
         value = f"a{line_break}b@example.com"
     elif name == "message_id":
         value = f"<a{line_break}b@example.com>"
+    elif name == "unsubscribe_url":
+        value = f"https://x.example/a{line_break}Bcc:x"
     # White space at the ends of a name is dropped, whatever it is.
     assume(before.strip() and after.strip())
     with pytest.raises(HeaderError) as caught:

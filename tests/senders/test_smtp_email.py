@@ -367,7 +367,6 @@ def test_bad_settings_are_refused() -> None:
         {"tls": Tls.NONE, "username": "shop"},
         {"port": 0},
         {"host": ""},
-        {"unsubscribe_url": "http://x.example"},
         {"connections": 0},
         {"final_timeout": -1},
     ):
@@ -430,21 +429,28 @@ async def test_what_is_no_email_is_rejected(smtp: SmtpEmail) -> None:
     assert isinstance(await smtp.send(SMS), Rejected)
 
 
-async def test_envelope_sender_and_unsubscribe(mail_fake: MailFake) -> None:
-    settings = smtp_settings(
-        mail_fake, envelope_from="bounces@example.org", unsubscribe_url="https://x.example/u"
-    )
+async def test_the_envelope_may_have_a_sender_of_its_own(mail_fake: MailFake) -> None:
+    settings = smtp_settings(mail_fake, envelope_from="bounces@example.org")
     smtp = SmtpEmail(settings, StillClock())
     assert await smtp.send(email()) == ACCEPTED
     await smtp.close()
     [kept] = mail_fake.messages
     assert kept["from"] == "bounces@example.org"
-    assert (
-        f"List-Unsubscribe: <https://x.example/u?delivery_id={EMAIL.delivery_id}&company=acme>"
-        in kept["data"]
-    )
     with pytest.raises(ValueError, match="envelope_from"):
         SmtpEmail(replace(settings, envelope_from="a@b\r\nc"), StillClock())
+
+
+async def test_one_click_unsubscribe(smtp: SmtpEmail, mail_fake: MailFake) -> None:
+    assert await smtp.send(email(unsubscribe_url="https://x.example/u/abc")) == ACCEPTED
+    assert await smtp.send(email()) == ACCEPTED
+    with_, without = (kept["data"] for kept in mail_fake.messages)
+    assert "List-Unsubscribe: <https://x.example/u/abc>\r\n" in with_
+    assert "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" in with_
+    assert "List-Unsubscribe" not in without
+    for url in ("http://x.example", "https://x.example/\r\nBcc: a@b.example", "https://x.example/<"):
+        refused = await smtp.send(email(unsubscribe_url=url))
+        assert isinstance(refused, Rejected)
+        assert refused.reason is Reason.CONTENT
 
 
 async def test_the_factory_builds_what_is_set_up(mail_fake: MailFake) -> None:

@@ -1,0 +1,108 @@
+"""The parts of Google's accounts and Gmail's API that a connected mailbox needs: the token endpoint, and the
+search by Message-ID. ``MailFake(bearer=fake.accepts)`` is the mail server that takes its tokens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+CLIENT_ID, CLIENT_SECRET = "client.apps.example", "client-secret"
+LIFETIME = 3600
+"""Seconds that an access token is good for."""
+
+
+@dataclass(slots=True, kw_only=True)
+class GoogleFake:
+    """``accounts``: address by refresh token. ``answers`` come instead of the next tokens, one each: a status
+    with a JSON object or a text; ``hold``: no token is given out until it is set. ``sent``: messages (as
+    ``MailFake.messages``) among which the search looks."""
+
+    now: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    accounts: dict[str, str] = field(default_factory=dict)
+    answers: list[tuple[int, Mapping[str, Any] | str]] = field(default_factory=list)
+    searches: list[tuple[int, Mapping[str, Any] | str]] = field(default_factory=list)
+    """The same for the search."""
+    hold: asyncio.Event | None = None
+    sent: Callable[[], Iterable[Mapping[str, Any]]] = lambda: ()
+
+    asked: int = 0
+    """Requests for a token so far."""
+    queries: list[str] = field(default_factory=list)
+    host: str = ""
+    port: int = 0
+    _tokens: dict[str, tuple[str, int]] = field(default_factory=dict)
+    _runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    def accepts(self, address: str, token: str) -> bool:
+        owner, until = self._tokens.get(token, ("", 0))
+        return owner == address and self.now() < until
+
+    def expire(self) -> None:
+        """No access token given out so far is good any more."""
+        self._tokens.clear()
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        app = web.Application()
+        app.router.add_post("/token", self._token)
+        app.router.add_get("/gmail/v1/users/me/messages", self._search)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port)
+        await site.start()
+        self.host, self.port = self._runner.addresses[0][:2]
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _token(self, request: web.Request) -> web.StreamResponse:
+        """RFC 6749 6."""
+        self.asked += 1
+        form = await request.post()
+        if self.hold is not None:
+            await self.hold.wait()
+        if self.answers:
+            return _answer(*self.answers.pop(0))
+        if form.get("grant_type") != "refresh_token":
+            return _answer(400, {"error": "unsupported_grant_type"})
+        if (form.get("client_id"), form.get("client_secret")) != (CLIENT_ID, CLIENT_SECRET):
+            return _answer(401, {"error": "invalid_client"})
+        address = self.accounts.get(str(form.get("refresh_token")))
+        if address is None:
+            words = "Token has been expired or revoked."
+            return _answer(400, {"error": "invalid_grant", "error_description": words})
+        token = f"ya29.{self.asked}"
+        self._tokens[token] = (address, self.now() + LIFETIME * 1000)
+        return _answer(200, {"access_token": token, "expires_in": LIFETIME, "token_type": "Bearer"})
+
+    async def _search(self, request: web.Request) -> web.StreamResponse:
+        self.queries.append(request.query.get("q", ""))
+        if self.searches:
+            return _answer(*self.searches.pop(0))
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        owner, until = self._tokens.get(token, ("", 0))
+        if self.now() >= until:
+            return _answer(401, {"error": {"code": 401, "status": "UNAUTHENTICATED"}})
+        wanted = f"Message-ID: <{self.queries[-1].partition('rfc822msgid:')[2]}>"
+        found = [
+            {"id": str(number), "threadId": str(number)}
+            for number, message in enumerate(self.sent())
+            if message.get("user") == owner and wanted in str(message["data"])
+        ]
+        return _answer(200, {"messages": found} if found else {"resultSizeEstimate": 0})
+
+
+def _answer(status: int, body: Mapping[str, Any] | str) -> web.Response:
+    if isinstance(body, str):
+        return web.Response(status=status, text=body)
+    return web.json_response(dict(body), status=status)
