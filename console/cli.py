@@ -22,6 +22,9 @@ class Entry(NamedTuple):
 
 COMMANDS: dict[str, Entry] = {
     "worker": Entry("console.worker:worker", "Run a worker: read changes, arm timers, send what is due."),
+    "gateway": Entry(
+        "console.gateway:gateway", "Take receipts, incoming texts, unsubscriptions and bounces."
+    ),
     "demo": Entry("console.demo.command:demo", "Watch a simulated repair shop and what its customers get."),
     "topics": Entry("console.topics:topics", "Create and check Carillon's topics."),
     "apply": Entry("console.apply:apply", "Publish a company's statuses, locations, templates and rules."),

@@ -1,0 +1,46 @@
+"""Whose number a text came to, and who sends mail from an address."""
+
+from __future__ import annotations
+
+from schemas.records import Company
+from streams.domain.catalog import Catalog
+
+
+class Directory:
+    """Looks into ``catalog``, which somebody else keeps; ``changed`` after every change of a company."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._by_sender: dict[str, list[str]] | None = None
+        self._by_email: dict[str, list[str]] = {}
+
+    def changed(self, _: object = None) -> None:
+        self._by_sender = None
+
+    def company(self, company: str) -> Company | None:
+        return self._catalog.company(company)
+
+    def of_number(self, number: str, service: str) -> list[Company]:
+        """Several companies may share a number or a messaging service: then a text is for all of them, since
+        whoever answers can't know which of them the number stands for."""
+        senders = self._senders()
+        names = dict.fromkeys([*senders.get(number, ()), *(senders.get(service, ()) if service else ())])
+        return self._known(names)
+
+    def of_address(self, address: str) -> list[Company]:
+        self._senders()
+        return self._known(dict.fromkeys(self._by_email.get(address.lower(), ())))
+
+    def _known(self, names: dict[str, None]) -> list[Company]:
+        return [found for found in map(self._catalog.company, names) if found is not None]
+
+    def _senders(self) -> dict[str, list[str]]:
+        if self._by_sender is None:
+            self._by_sender, self._by_email = {}, {}
+            for company in self._catalog.companies():
+                if company.sms_sender:
+                    self._by_sender.setdefault(company.sms_sender, []).append(company.id)
+                if company.email_sender_address:
+                    address = company.email_sender_address.lower()
+                    self._by_email.setdefault(address, []).append(company.id)
+        return self._by_sender

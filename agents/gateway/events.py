@@ -1,0 +1,159 @@
+"""What follows from something that came back: an event for the delivery it belongs to, and whether an
+address is blocked or free from now on. Decisions only; ``post`` writes them down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from schemas.records import Channel, EventKind, EventStatus, ProviderEvent
+from senders.dsn import Bounce
+from senders.twilio_hooks import IncomingText, Receipt
+from streams.domain.ids import customer_key, suppression_key
+from streams.domain.links import MessageRef
+
+MAIL = "smtp"
+"""The provider of what mail servers say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """An event, and what becomes of its address: ``block`` is the reason for which nothing goes there any
+    more (empty: none), ``free`` says that it may be written to again."""
+
+    event: ProviderEvent
+    block: str = ""
+    free: bool = False
+
+    @property
+    def key(self) -> bytes:
+        """Of the event: where the customer is known, what is said of their messages lies with the owner of
+        their partition."""
+        event = self.event
+        return (
+            customer_key(event.company, event.customer_id)
+            if event.customer_id
+            else suppression_key(event.company, event.channel, event.address)
+        )
+
+    @property
+    def address_key(self) -> bytes:
+        event = self.event
+        return suppression_key(event.company, event.channel, event.address)
+
+
+def of_receipt(receipt: Receipt, ref: MessageRef, now: int) -> Happening:
+    """What became of an SMS of ours. A number that is bad for good is blocked."""
+    bad = receipt.suppress if receipt.to else ""
+    event = ProviderEvent(
+        event=EventKind.RECEIPT,
+        status=receipt.status,
+        event_id=f"{receipt.provider}:{receipt.provider_id}:{receipt.status}",
+        company=ref.company,
+        channel=Channel.SMS,
+        provider=receipt.provider,
+        provider_id=receipt.provider_id,
+        code=receipt.code,
+        segments=receipt.segments,
+        price=receipt.price,
+        currency=receipt.currency,
+        address=receipt.to if bad else "",
+        happened_at=now,
+        received_at=now,
+    )
+    return Happening(_about(ref, event), bad)
+
+
+def of_text(text: IncomingText, company: str, now: int) -> Happening:
+    """A text from somebody. STOP blocks their number for this company, START frees it, whatever it was
+    blocked for: whoever writes from it can be reached there and wants to be."""
+    event = ProviderEvent(
+        event=EventKind.TEXT,
+        status=text.word,
+        event_id=f"{text.provider}:{text.provider_id}:{company}",
+        company=company,
+        channel=Channel.SMS,
+        provider=text.provider,
+        provider_id=text.provider_id,
+        address=text.sender,
+        happened_at=now,
+        received_at=now,
+    )
+    block = "stop" if text.word is EventStatus.STOP else ""
+    return Happening(event, block, free=text.word is EventStatus.START)
+
+
+_REPEAT = 60_000
+"""Milliseconds. Mail programs and impatient people post an unsubscription several times; one that comes
+later may follow a new consent, so it is another event."""
+
+
+def of_unsubscription(ref: MessageRef, status: EventStatus, now: int) -> Happening:
+    event = ProviderEvent(
+        event=EventKind.UNSUBSCRIBE,
+        status=status,
+        event_id=f"unsubscribe:{ref.delivery_id}:{now // _REPEAT}",
+        company=ref.company,
+        channel=Channel.EMAIL,
+        address=ref.address.lower(),
+        happened_at=now,
+        received_at=now,
+    )
+    return Happening(_about(ref, event), "unsubscribe" if ref.address else "")
+
+
+def of_bounce(bounce: Bounce, ref: MessageRef, now: int) -> Happening:
+    """A report that returned a link of ours: it is about that message and its address, whatever else it
+    says. A hard bounce blocks the address."""
+    hard = bounce.verdict is EventStatus.HARD
+    event = ProviderEvent(
+        event=EventKind.BOUNCE,
+        status=bounce.verdict,
+        event_id=f"bounce:{ref.delivery_id}:{bounce.verdict}:{bounce.code}",
+        company=ref.company,
+        channel=Channel.EMAIL,
+        provider=MAIL,
+        provider_id=bounce.message_id,
+        code=bounce.code,
+        address=ref.address.lower(),
+        happened_at=_at(bounce, now),
+        received_at=now,
+    )
+    return Happening(_about(ref, event), "bounce" if hard and ref.address else "")
+
+
+def of_unsigned_bounce(bounce: Bounce, delivery_id: str, company: str, now: int) -> Happening:
+    """A report that names a message of ours but returned no link: anybody may have written it, so it is
+    noted and blocks nothing."""
+    event = ProviderEvent(
+        event=EventKind.BOUNCE,
+        status=bounce.verdict,
+        event_id=f"bounce:{delivery_id}:{bounce.verdict}:{bounce.code}",
+        company=company,
+        channel=Channel.EMAIL,
+        delivery_id=delivery_id,
+        provider=MAIL,
+        provider_id=bounce.message_id,
+        code=bounce.code,
+        address=bounce.recipient.lower(),
+        happened_at=_at(bounce, now),
+        received_at=now,
+    )
+    return Happening(event)
+
+
+def _at(bounce: Bounce, now: int) -> int:
+    return bounce.at if bounce.at is not None and 0 <= bounce.at <= now else now
+
+
+def _about(ref: MessageRef, event: ProviderEvent) -> ProviderEvent:
+    return msgspec.structs.replace(
+        event,
+        kind=ref.kind,
+        entity_id=ref.entity_id,
+        customer_id=ref.customer_id,
+        rule_id=ref.rule_id,
+        slot_event_id=ref.event_id,
+        delivery_id=ref.delivery_id,
+    )

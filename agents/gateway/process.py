@@ -1,0 +1,225 @@
+"""A gateway as a process, put together from the settings; and one bounce after the other from a mail pipe."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import re
+import signal
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from agents.connections import RECORDS, broker_errors, links_of, registry_config
+from agents.gateway.directory import Directory
+from agents.gateway.events import Happening, of_bounce, of_unsigned_bounce
+from agents.gateway.metrics import GatewayMetrics
+from agents.gateway.post import Post
+from agents.gateway.server import Gateway, Parts
+from agents.reference import ReferenceTables
+from schemas.codec import Codec
+from schemas.contracts import TOPICS
+from schemas.registry import open_registry
+from senders.dsn import Bounce, read_bounce
+from senders.twilio_hooks import TwilioHooks
+from streams.clock import clock_of
+from streams.domain.catalog import Catalog
+from streams.domain.links import Links, Purpose
+from streams.kafka.offsets import Offsets
+from streams.kafka.producer import BatchProducer
+from streams.kafka.security import librdkafka_config
+from streams.settings import Settings, SettingsError
+
+log = logging.getLogger(__name__)
+
+_CATCH_UP = 60.0
+_TABLE_AGE = 30.0
+"""Seconds since the companies were last known to be read; the same as a worker's limit."""
+_PRODUCE_WITHIN = 8_000
+"""Milliseconds. The SMS provider waits fifteen seconds for an answer; until then it must have our 503."""
+
+_WRITTEN = ("provider-events", "suppressions")
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What a server and a mail pipe have in common."""
+
+    directory: Directory
+    tables: ReferenceTables
+    post: Post
+
+
+@asynccontextmanager
+async def base(settings: Settings, produce_within: int = _PRODUCE_WITHIN) -> AsyncIterator[Base]:
+    """Reads the companies and can write. Raises BrokerError, RegistryError, SettingsError."""
+    security = librdkafka_config(settings)
+    prefix = settings.topic_prefix
+    with broker_errors(settings):
+        names = [prefix + name for name in (*_WRITTEN, "companies")]
+        ends = await asyncio.to_thread(Offsets(settings.broker, security).ends, names)
+    missing = [name for name in names if name not in ends]
+    if missing:
+        raise SettingsError([f"{name}: the topic does not exist: carillon topics create" for name in missing])
+    registry = open_registry(registry_config(settings))
+    await registry.register_all({prefix + topic: contract for topic, contract in TOPICS.items()})
+    codec = Codec(registry)
+    catalog = Catalog()
+    directory = Directory(catalog)
+    tables = ReferenceTables(
+        settings.broker,
+        security,
+        prefix,
+        codec,
+        registry,
+        catalog,
+        directory.changed,
+        {"companies": RECORDS["companies"]},
+    )
+    producer = BatchProducer(
+        settings.broker,
+        security,
+        partitions=lambda topic: len(ends[topic]),
+        timeout_ms=produce_within,
+    )
+    await producer.start()
+    try:
+        await tables.start()
+        yield Base(directory, tables, Post(producer, codec, prefix))
+    finally:
+        await tables.reader.stop()
+        await producer.stop()
+
+
+def checked_links(settings: Settings) -> Links:
+    """SettingsError where nothing can lead back to us."""
+    links = links_of(settings)
+    if links is None:
+        raise SettingsError(["public_url: needed by the gateway, with link_key"])
+    return links
+
+
+# --- the server
+
+
+async def serve(settings: Settings) -> int:
+    """Runs until SIGTERM or SIGINT (0), or until nothing more can be written (1). Raises BrokerError,
+    RegistryError, SettingsError, and OSError where it can't listen."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[int] = loop.create_future()
+
+    def end(code: int) -> None:
+        if not ended.done():
+            ended.set_result(code)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end, 0)
+    async with listening(settings, lambda: end(1)) as (port, web_port):
+        _say_where(settings, port, web_port)
+        return await ended
+
+
+@asynccontextmanager
+async def listening(
+    settings: Settings, on_fatal: Callable[[], None], *, produce_within: int = _PRODUCE_WITHIN
+) -> AsyncIterator[tuple[int, int]]:
+    """A gateway at work; its ports for the world and for operators."""
+    links = checked_links(settings)
+    hooks = TwilioHooks(settings.sms_token, settings.public_url) if settings.sms_token else None
+    if hooks is None:
+        log.warning("sms_token is not set: receipts and texts are not taken")
+    async with base(settings, produce_within) as found:
+        reader = found.tables.reader
+
+        def not_live() -> list[str]:
+            return [f"the table of companies is no longer read: {reader.failure!r}"] if reader.failure else []
+
+        def not_ready() -> list[str]:
+            reasons = not_live()
+            if not reasons and reader.last_confirmed() > _TABLE_AGE:
+                reasons.append("the table of companies has not been read lately")
+            return reasons
+
+        gateway = Gateway(
+            Parts(
+                post=found.post,
+                links=links,
+                hooks=hooks,
+                directory=found.directory,
+                clock=clock_of(settings.clock),
+                metrics=GatewayMetrics(),
+                not_ready=not_ready,
+                not_live=not_live,
+                on_fatal=on_fatal,
+                own_answers=settings.text_answers == "carillon",
+                proxies=settings.gateway_proxies,
+            )
+        )
+        try:
+            yield await gateway.start(
+                settings.gateway_host, settings.gateway_port, settings.web_host, settings.web_port
+            )
+        finally:
+            await gateway.stop()
+
+
+def _say_where(settings: Settings, port: int, web_port: int) -> None:
+    """To the log, and to ``<data>/gateway.json`` for whoever started it with port 0."""
+    log.info("the gateway listens on %s:%d, for operators on port %d", settings.gateway_host, port, web_port)
+    where = {"host": settings.gateway_host, "port": port, "web_port": web_port, "pid": os.getpid()}
+    with suppress(OSError):  # nothing else is kept there
+        settings.data.mkdir(parents=True, exist_ok=True)
+        partial = settings.data / f".gateway.json.{os.getpid()}"
+        partial.write_text(json.dumps(where))
+        partial.replace(settings.data / "gateway.json")
+
+
+# --- the mail pipe
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What became of some mails."""
+
+    bounces: int
+    """Taken down."""
+    blocked: int
+    """Of these, hard ones whose address is blocked now."""
+    others: int
+    """No reports of failure, or not of our mail."""
+
+
+async def take_bounces(settings: Settings, mails: Iterable[bytes]) -> Account:
+    """Takes down what the mails report. Raises BrokerError, RegistryError, SettingsError, NotTakenError: then
+    all of them may be handed in again."""
+    links = checked_links(settings)
+    clock = clock_of(settings.clock)
+    bounces = blocked = others = 0
+    async with base(settings) as found:
+        read = False
+        for raw in mails:
+            bounce = read_bounce(raw)
+            if bounce is not None and not read:
+                await found.tables.caught_up(_CATCH_UP)
+                read = True
+            happenings = (
+                _of(bounce, links, found.directory, settings.email_domain, clock.now()) if bounce else []
+            )
+            await found.post.take(happenings)
+            bounces += bool(happenings)
+            others += not happenings
+            blocked += any(one.block for one in happenings)
+    return Account(bounces, blocked, others)
+
+
+def _of(bounce: Bounce, links: Links, directory: Directory, domain: str, now: int) -> list[Happening]:
+    ref = links.find(Purpose.UNSUBSCRIBE, bounce.returned)
+    if ref is not None:
+        return [of_bounce(bounce, ref, now)]
+    match = re.fullmatch(rf"<([0-9a-f]{{32}})@{re.escape(domain)}>", bounce.message_id)
+    if match is None:
+        return []
+    companies = directory.of_address(bounce.sender)
+    return [of_unsigned_bounce(bounce, match[1], company.id, now) for company in companies[:1]]

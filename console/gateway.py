@@ -1,0 +1,117 @@
+"""``carillon gateway``: what providers and customers send back."""
+
+from __future__ import annotations
+
+import asyncio
+import mailbox
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from console.log_lines import set_up
+from console.options import given_settings, set_option
+from streams.settings import SettingsError
+
+EXAMPLES = """\b
+Examples:
+  export CARILLON_PUBLIC_URL=https://hooks.example CARILLON_LINK_KEY=file:/run/secrets/link-key
+  carillon gateway                            listens on 127.0.0.1:6067, behind a proxy with TLS
+  carillon gateway --set gateway_port=8080 --set gateway_proxies=1
+  carillon gateway bounce < mail              one bounce mail; made for a mail server's pipe
+  carillon gateway bounce --mbox bounces.mbox
+
+docs/gateway.md says how to set up the SMS provider, the proxy and the mail pipe.
+"""
+
+
+@click.group(invoke_without_command=True, epilog=EXAMPLES)
+@set_option
+@click.pass_context
+def gateway(context: click.Context, overrides: tuple[str, ...]) -> None:
+    """Take receipts, incoming texts and unsubscriptions over HTTP, and bounces from a mail pipe.
+
+    Everything that comes is on the topic provider-events before it is answered. STOP, an unsubscription and a
+    hard bounce block the address at once. Start as many as you like behind one public address.
+    """
+    context.obj = overrides
+    if context.invoked_subcommand is not None:
+        return
+    settings = given_settings(overrides)
+    set_up(settings.log_level)
+
+    from agents.connections import BrokerError  # noqa: PLC0415 - `carillon --help` need not wait for it
+    from agents.gateway.process import serve  # noqa: PLC0415 - likewise
+    from schemas.errors import RegistryError  # noqa: PLC0415 - likewise
+
+    try:
+        code = asyncio.run(serve(settings))
+    except (BrokerError, RegistryError) as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"can't listen: {error.strerror or error}") from None
+    if code:
+        raise click.ClickException("the brokers refuse this process's records for good; start it again")
+
+
+@gateway.command()
+@click.option("--mbox", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A mailbox file.")
+@set_option
+@click.pass_obj
+def bounce(outer: tuple[str, ...], overrides: tuple[str, ...], mbox: Path | None) -> None:
+    """Take down a bounce mail from standard input, or all of a mailbox file.
+
+    Exit codes are those of sysexits.h: 0 taken down, or nothing for us (then a line on standard error says
+    so); 75 try again later (no brokers, wrong settings: the mail server keeps the mail). Handing a mail in
+    twice does no harm.
+
+    \b
+    Examples:
+      carillon gateway bounce < mail
+      carillon gateway bounce --mbox /var/mail/bounces
+    """
+    try:
+        settings = given_settings((*outer, *overrides))
+        set_up("ERROR")
+
+        from agents.gateway.process import take_bounces  # noqa: PLC0415 - imports a Kafka client
+
+        mails = _of_mbox(mbox) if mbox is not None else iter([_of_pipe()])
+        account = asyncio.run(take_bounces(settings, mails))
+    except SettingsError as error:
+        _later("the settings are wrong: " + "; ".join(error.problems))
+    except Exception as error:  # noqa: BLE001 - whatever it is, a bounce that is refused is lost
+        _later(f"{type(error).__name__}: {error}")
+    else:
+        click.echo(
+            f"bounces: {account.bounces}, addresses blocked: {account.blocked}, "
+            f"not about our mail: {account.others}",
+            err=True,
+        )
+
+
+def _later(why: str) -> None:
+    click.echo(f"try again later: {why}", err=True)
+    sys.exit(os.EX_TEMPFAIL)
+
+
+def _of_pipe() -> bytes:
+    from senders.dsn import LONGEST  # noqa: PLC0415 - imports much of the mail package
+
+    stream = sys.stdin.buffer
+    raw = stream.read(LONGEST)
+    while stream.read(LONGEST):  # a server that is not heard to the end takes it for a failure
+        pass
+    # Some servers put mbox's first line before the mail.
+    return raw.partition(b"\n")[2] if raw.startswith(b"From ") else raw
+
+
+def _of_mbox(path: Path) -> Iterator[bytes]:
+    box = mailbox.mbox(path, create=False)
+    try:
+        for key in box.iterkeys():
+            yield box.get_bytes(key)
+    finally:
+        box.close()
