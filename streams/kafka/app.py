@@ -14,6 +14,7 @@ from faust.types.auth import CredentialsT
 from mode import CrashingSupervisor
 
 from streams.kafka.batches import Progress
+from streams.kafka.calm import calm_logs
 from streams.kafka.transport import SCHEME, BatchConsumer, BatchSettings
 
 
@@ -162,8 +163,9 @@ def batch_topic(app: faust.App, *names: str) -> Any:
 def run_worker(app: faust.App) -> None:
     """Runs the app until SIGTERM, SIGINT or a crash, then ends the process with code 0 or not 0.
 
-    Leaves logging and the standard streams as the caller set them up.
+    Leaves logging and the standard streams as the caller set them up, but for what ``calm_logs`` does.
     """
+    calm_logs()
     worker = faust.Worker(app, override_logging=False, redirect_stdouts=False, quiet=True)
     worker.spinner = None
     worker.execute_from_commandline()
