@@ -61,14 +61,18 @@ class Topics:
             lambda: plan.name in self._client.list_topics(timeout=_WAIT).topics, f"{plan.name} to be there"
         )
 
+    def missing(self) -> list[str]:
+        there = self._client.list_topics(timeout=_WAIT).topics
+        return [name.removeprefix(self._cluster.prefix) for name in self._plan() if name not in there]
+
     def hurry(self, name: str) -> None:
         """``EAGER`` until ``calm``."""
-        self._alter(name, EAGER)
+        self.alter(name, EAGER)
 
     def calm(self, name: str) -> None:
         """The planned settings again; the ratio has none, and may stay."""
         planned = self._plan()[self._cluster.prefix + name].config
-        self._alter(name, {key: planned[key] for key in EAGER if key in planned})
+        self.alter(name, {key: planned[key] for key in EAGER if key in planned})
 
     def records(self, name: str, partition: int) -> list[LogRecord]:
         """What is left in the partition."""
@@ -84,7 +88,8 @@ class Topics:
         )
         return {topic.name: topic for topic in topic_plan(settings)}
 
-    def _alter(self, name: str, config: Mapping[str, str]) -> None:
+    def alter(self, name: str, config: Mapping[str, str]) -> None:
+        """Sets these settings, leaves the others as they are."""
         set_ = _admin.AlterConfigOpType.SET
         entries: Sequence[Any] = [
             _admin.ConfigEntry(key, value, incremental_operation=set_) for key, value in config.items()
