@@ -32,7 +32,7 @@ class Gate:
         tables_age: Callable[[], float],
         disagreement: Callable[[], int],
         session_timeout: float,
-        longest_hold: float,
+        longest_hold: float = math.inf,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._unread = unread

@@ -63,7 +63,9 @@ class Ends:
 
 class Hold:
     """``inputs``, ``own``: full names of the topics. ``committed``: of the group. ``progress``: of this
-    worker's partitions. ``longest``: seconds after which sending goes on whatever lies unread."""
+    worker's partitions. ``confirmed``: do the brokers still confirm this worker? ``longest``: seconds after
+    which sending goes on whatever lies unread (a stuck input must not silence everybody for ever), counted
+    while they do: in an outage nothing is read."""
 
     def __init__(
         self,
@@ -73,21 +75,26 @@ class Hold:
         ends: Callable[[Iterable[str]], Awaitable[dict[Spot, int]]],
         committed: Callable[[Collection[TP]], Awaitable[Mapping[TP, int | None]]],
         progress: Callable[[], Mapping[TP, Progress]],
+        confirmed: Callable[[], bool],
         longest: float,
+        look: float = _LOOK,
     ) -> None:
         self._inputs = inputs
         self._own = own
         self._ends = ends
         self._committed = committed
         self._progress = progress
+        self._confirmed = confirmed
         self._longest = longest
+        self._look = look
+        self._given_up = False
         self._unread = Unread()
         self._asking: asyncio.Task[None] | None = None
 
     @property
     def unread(self) -> bool:
         """Does anything still lie unread?"""
-        return not self._unread.done
+        return not (self._unread.done or self._given_up)
 
     def __str__(self) -> str:
         """What, for people; empty when nothing does."""
@@ -95,7 +102,7 @@ class Hold:
 
     def revoked(self) -> None:
         """The partitions may be somebody else's: from the next assignment on it begins anew."""
-        self._unread = Unread()
+        self._unread, self._given_up = Unread(), False
         asking, self._asking = self._asking, None
         if asking is not None:
             asking.cancel()
@@ -112,25 +119,29 @@ class Hold:
 
     async def _follow(self, unread: Unread, assigned: Collection[TP]) -> None:
         loop = asyncio.get_running_loop()
-        began = loop.time()
-        try:
-            async with asyncio.timeout(self._longest):
-                while not unread.done:
-                    want = unread.want
-                    try:
-                        await self._ask(unread, assigned)
-                    except (KafkaException, KafkaError, TimeoutError) as error:
-                        log.debug("asked for %s: %s", want.value, error)
-                    if unread.want is want:
-                        await asyncio.sleep(_LOOK)
-        except TimeoutError:
-            log.warning(
-                "sending goes on after %.0f s although not everything was read that lay unread at the "
-                "assignment: %s",
-                *(self._longest, unread),
-            )
-        else:
-            log.info("all that lay unread at the assignment was read within %.1f s", loop.time() - began)
+        began = looked = loop.time()
+        waited = 0.0
+        while not unread.done:
+            if waited >= self._longest:
+                self._given_up = True
+                log.warning(
+                    "sending goes on after %g s although not everything was read that lay unread at the "
+                    "assignment: %s",
+                    *(self._longest, unread),
+                )
+                return
+            want = unread.want
+            try:
+                await self._ask(unread, assigned)
+            except (KafkaException, KafkaError, TimeoutError) as error:
+                log.debug("asked for %s: %s", want.value, error)
+            if unread.want is want:
+                await asyncio.sleep(self._look)
+            now = loop.time()
+            if self._confirmed():
+                waited += min(now - looked, _ANSWER)
+            looked = now
+        log.info("all that lay unread at the assignment was read within %.1f s", loop.time() - began)
 
     async def _ask(self, unread: Unread, assigned: Collection[TP]) -> None:
         match unread.want:

@@ -109,7 +109,6 @@ class Worker:
             tables_age=self._tables_age,
             disagreement=lambda: max(clock.disagreement(), self._producer.disagreement),
             session_timeout=settings.session_timeout / 1000,
-            longest_hold=settings.hold / 1000,
         )
         self._host = Host(shared, self._senders, limits, _options(settings), self._gate)
         self._tables = ReferenceTables(
@@ -134,6 +133,7 @@ class Worker:
             ends=Ends(settings.broker, self._security).held,
             committed=self.app.committed,
             progress=self.app.progress,
+            confirmed=lambda: self._gate.owned,
             longest=settings.hold / 1000,
         )
         self._overview = self._new_overview()
