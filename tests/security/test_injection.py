@@ -72,8 +72,8 @@ SOURCE = " ".join(
 TITLE = "{{ entity.title | default: '-' }}"
 LINK = f'<a href="{{{{ entity.url | default: \'https://acme.example\' }}}}" title="{TITLE}">'
 BODIES = {
-    "plain": f"Dear {SOURCE}",
-    "html": f"<p>Dear {SOURCE}</p><ul><li>{TITLE}</li></ul>{LINK}here</a>",
+    "plain": f"Dear {{{{ customer.name }}}} {SOURCE}",
+    "html": f"<p>Dear {{{{ customer.name }}}} {SOURCE}</p><ul><li>{TITLE}</li></ul>{LINK}here</a>",
 }
 
 
@@ -103,7 +103,7 @@ def message(channel: Channel, form: str, value: str) -> SmsMessage | EmailMessag
         Facts(status_id="new", customer_id="ann", location_id="north"),
         Details(number=value, title=value, url=value, attributes={"x": value}),
     )
-    customer: Customer = ann(name=value)
+    customer: Customer = ann(name=f"A{value}")
     pending = Pending(
         delivery_id="0" * 32, company=C, kind=EntityKind.ORDER, entity_id="1", rule_id="r", rule_version=1,
         customer_id="ann", anchor="e", event_id="e", occurred_at=NOW, status_id="new", target=NOW,
@@ -211,7 +211,7 @@ def test_an_sms_is_text(value: str) -> None:
     assert not {char for char in text.text if ord(char) < 32}
     assert "\x7f" not in text.text
     text.text.encode()  # no half of a character
-    assert len(text.text) <= 9 * 101 + 5
+    assert len(text.text) <= 10 * 101 + 5
 
 
 async def test_a_form_has_the_fields_that_it_should_whatever_the_text(sms_fake: SmsFake) -> None:

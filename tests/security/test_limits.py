@@ -17,8 +17,8 @@ from streams.domain.template_sample import sample
 from streams.domain.template_values import TextContext
 from streams.domain.templating import check_template, render_email, render_sms
 
-CPU_SECONDS = 60
-"""All of a group takes two or three; one quadratic pattern takes half a minute for each text."""
+CPU_SECONDS = 40
+"""All of a group takes some seconds; one quadratic pattern takes half a minute for each text."""
 MEMORY = 1024 * 1024 * 1024
 
 
@@ -103,8 +103,8 @@ def read_answers() -> None:
     """What a provider says may be anything too."""
     for piece in ("a", "@", "a@", "1 ", "+1", "<", "=@", "word ", "(", "\n", "…", "5.1.1 ", "\x00"):
         text = piece * (300_000 // len(piece))
-        said = detail_of(text, "+48501987123", text[:3_000], "word word word word")
-        assert len(said) <= LONGEST
+        for private in ("+48501987123", text[:3_000], "word word word word"):
+            assert len(detail_of(text, private)) <= LONGEST
 
 
 GROUPS: dict[str, Callable[[], None]] = {
