@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from google.auth.exceptions import GoogleAuthError, RefreshError
+from google.auth.exceptions import RefreshError
 from google.auth.transport.requests import Request
 from google.oauth2.credentials import Credentials
 
@@ -118,10 +118,12 @@ def _refresh(settings: GmailSettings, refresh_token: Secret, clock: Clock) -> To
             partial(Request(), timeout=settings.token_timeout)
         )
     except RefreshError as error:
-        if error.retryable:
+        code = _code(error)
+        if error.retryable or not code:
             raise UnavailableError("the token endpoint is not well") from None
-        raise RevokedError(_why(error)) from None
-    except (GoogleAuthError, OSError, ValueError) as error:
+        words = "its access was revoked or has ended" if code == "invalid_grant" else "no access"
+        raise RevokedError(f"{words} ({code})") from None
+    except Exception as error:  # noqa: BLE001 - the library trips over answers that are no JSON object
         raise UnavailableError(type(error).__name__) from None
     if not credentials.token or credentials.expiry is None:
         raise UnavailableError("the token endpoint gave no token")
@@ -130,10 +132,8 @@ def _refresh(settings: GmailSettings, refresh_token: Secret, clock: Clock) -> To
     return Token(Secret(credentials.token), clock.now() + int(lifetime.total_seconds() * 1000))
 
 
-def _why(error: RefreshError) -> str:
-    """RFC 6749 5.2's code. The library's other words may hold anything."""
+def _code(error: RefreshError) -> str:
+    """RFC 6749 5.2's, or nothing. Its other words may hold anything, and a page of some proxy's has none."""
     details = error.args[1] if len(error.args) > 1 else None
     code = details.get("error") if isinstance(details, dict) else None
-    if code == "invalid_grant":
-        return "its access was revoked or has ended (invalid_grant)"
-    return f"no access ({code})" if isinstance(code, str) and code.isidentifier() else "no access"
+    return code if isinstance(code, str) and code.isidentifier() else ""

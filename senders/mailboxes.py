@@ -35,6 +35,8 @@ PROVIDER = "gmail"
 SLOW_DOWN = 60_000
 """Milliseconds for which a mailbox rests that was told it is too fast."""
 
+_BEFORE_LOGIN = frozenset({Phase.CONNECT, Phase.HELLO, Phase.AUTH})
+
 _FULL = "its daily limit is used up"
 _BUSY = "it is not its turn yet"
 
@@ -136,7 +138,8 @@ class Mailboxes:
         detail = said(refused, message)
         if trouble is MailboxTrouble.NO_ACCESS:
             return box.lose(f"refused ({detail})", now)
-        box.recovered()
+        if refused.phase not in _BEFORE_LOGIN:
+            box.recovered()
         if trouble is MailboxTrouble.FULL:
             return _later(message, NotUsable(_FULL, box.quota.used_up(now)))
         if trouble is MailboxTrouble.TOO_FAST:

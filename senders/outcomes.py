@@ -233,7 +233,7 @@ MAILBOX_ROWS: tuple[tuple[frozenset[Phase], tuple[str, ...], tuple[str, ...], Ma
     (_ANY, ("5",), ("5.7.8", "5.7.9", "5.7.14"), MailboxTrouble.NO_ACCESS),  # 5.7.14: log in by browser
     (frozenset({Phase.AUTH}), ("5",), (), MailboxTrouble.NO_ACCESS),
     (frozenset({Phase.MAIL}), ("550", "553"), (), MailboxTrouble.NO_ACCESS),  # not with this sender
-    (_ANY, ("421", "450", "454"), ("4.7.", "4.2.1"), MailboxTrouble.TOO_FAST),
+    (_ANY, ("421", "454"), ("4.7.",), MailboxTrouble.TOO_FAST),  # 450 4.2.1 is about the recipient
 )
 """The first that matches; none: ``SMTP_ROWS`` decide, but never to pause more than this mailbox."""
 

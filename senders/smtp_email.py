@@ -106,7 +106,14 @@ class SmtpEmail:
             # Perhaps the mailbox is connected again before the message is of no more use.
             without = f"mailbox {message.mailbox.id}: {way.why}; the company has no other sender address"
             return RetryAt(PROVIDER, Reason.NO_SENDER, without, after=way.wait)
-        outcome = await self._by_service(message, message.mailbox.address)
+        outcome = await self._by_service(message, _reply_to(message.mailbox.address))
         if isinstance(outcome, Accepted):
             return replace(outcome, sender=message.from_address, note=note)
         return replace(outcome, detail="; ".join(part for part in (note, outcome.detail) if part))
+
+
+def _reply_to(mailbox: str) -> str:
+    try:
+        return address("Reply-To", mailbox)
+    except HeaderError:
+        return ""

@@ -7,10 +7,13 @@ import pytest
 from senders.outcomes import (
     HTTP_CLASSES,
     HTTP_STATUSES,
+    MAILBOX_ROWS,
     SMTP_ROWS,
     TWILIO_CODES,
+    MailboxTrouble,
     Phase,
     enhanced_code,
+    mailbox_trouble,
     smtp_verdict,
     twilio_verdict,
 )
@@ -175,3 +178,50 @@ def test_nonsense_is_unknown_only_after_the_final_dot(phase: Phase) -> None:
 )
 def test_enhanced_code(text: str, code: str) -> None:
     assert enhanced_code(text) == code
+
+
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize(
+    ("code", "text", "trouble"),
+    [
+        (550, "5.4.5 Daily user sending limit exceeded", MailboxTrouble.FULL),
+        (535, "5.7.8 Username and Password not accepted", MailboxTrouble.NO_ACCESS),
+        (534, "5.7.9 Application-specific password required", MailboxTrouble.NO_ACCESS),
+        (534, "5.7.14 Please log in via your web browser", MailboxTrouble.NO_ACCESS),
+        (530, "5.7.0 Authentication Required", MailboxTrouble.NO_ACCESS),
+        (538, "5.7.11 Encryption required", MailboxTrouble.NO_ACCESS),
+        (421, "4.7.0 Try again later, closing connection", MailboxTrouble.TOO_FAST),
+        (450, "4.2.1 The user is receiving mail at a rate that prevents", None),
+        (454, "4.7.0 Too many login attempts", MailboxTrouble.TOO_FAST),
+        (421, "Service not available", None),
+        (451, "4.3.0 Mail server temporarily rejected message", None),
+    ],
+)
+def test_what_a_reply_says_of_a_mailbox_in_any_phase(
+    phase: Phase, code: int, text: str, trouble: MailboxTrouble | None
+) -> None:
+    assert mailbox_trouble(phase, code, text) is trouble
+
+
+@pytest.mark.parametrize(
+    ("phase", "code", "text", "trouble"),
+    [
+        (Phase.AUTH, 504, "5.5.4 Unrecognized authentication type", MailboxTrouble.NO_ACCESS),
+        (Phase.AUTH, 500, "what", MailboxTrouble.NO_ACCESS),
+        (Phase.AUTH, 454, "Temporary", None),
+        (Phase.MAIL, 553, "5.1.7 The sender address is not valid", MailboxTrouble.NO_ACCESS),
+        (Phase.MAIL, 550, "No", MailboxTrouble.NO_ACCESS),
+        (Phase.RCPT, 550, "5.1.1 no such user", None),
+        (Phase.RCPT, 553, "5.1.3 not a valid address", None),
+        (Phase.FINAL, 550, "5.7.1 looks like spam", None),
+        (Phase.CONNECT, 554, "no", None),
+    ],
+)
+def test_what_a_reply_says_of_a_mailbox_in_one_phase(
+    phase: Phase, code: int, text: str, trouble: MailboxTrouble | None
+) -> None:
+    assert mailbox_trouble(phase, code, text) is trouble
+
+
+def test_every_row_about_mailboxes_decides_something() -> None:
+    assert {trouble for *_, trouble in MAILBOX_ROWS} == set(MailboxTrouble)
