@@ -14,6 +14,11 @@ from agents.overview import Status
 from streams.metrics import Metrics
 from streams.state.errors import unavailable
 
+LIVE = "/live"
+READY = "/ready"
+STATUS = "/status"
+METRICS = "/metrics"
+
 
 class WebServer:
     """Listens on ``host:port`` (0: a free port) and writes where to ``<data>/web.json``."""
@@ -38,11 +43,11 @@ class WebServer:
 
     async def start(self) -> None:
         app = web.Application()
-        app.router.add_get("/metrics", self._show_metrics)
-        app.router.add_get("/live", self._show_live)
-        for path in ("/ready", "/health"):
+        app.router.add_get(METRICS, self._show_metrics)
+        app.router.add_get(LIVE, self._show_live)
+        for path in (READY, "/health"):
             app.router.add_get(path, self._show_ready)
-        app.router.add_get("/status", self._show_status)
+        app.router.add_get(STATUS, self._show_status)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)

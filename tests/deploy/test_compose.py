@@ -11,8 +11,9 @@ import click
 import pytest
 import yaml
 
+from agents.web import LIVE, READY
 from console.cli import COMMANDS, main
-from streams.settings import PREFIX, read_settings
+from streams.settings import PREFIX, Settings, read_settings
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -67,6 +68,21 @@ def test_dependencies_and_mounted_folders_exist() -> None:
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
             assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
+
+
+def test_what_is_asked_for_a_workers_health_is_there_to_answer() -> None:
+    """The image asks whether it lives, the compose file whether it is ready for others."""
+    dockerfile = (ROOT / "deploy/Dockerfile").read_text()
+    healthcheck = re.search(r"^HEALTHCHECK (?:.*\\\n)*.*$", dockerfile, re.MULTILINE)
+    assert healthcheck is not None
+    asked = {"image": healthcheck[0], "worker": str(SERVICES["worker"]["healthcheck"]["test"])}
+    found = {name: re.search(r"http://127\.0\.0\.1:(\d+)(/\w+)", text) for name, text in asked.items()}
+    paths = {name: match[2] for name, match in found.items() if match is not None}
+    assert paths == {"image": LIVE, "worker": READY}
+    ports = {int(match[1]) for match in found.values() if match is not None}
+    assert ports == {Settings().web_port}
+    for name in OURS.keys() - {"worker"}:
+        assert OURS[name]["healthcheck"] == {"disable": True}, name
 
 
 def test_the_dockerfile_copies_every_package() -> None:
