@@ -26,7 +26,7 @@ class LookUp(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """One message of the provider's list. About 500 bytes."""
+    """One message of the provider's list. About 300 bytes."""
 
     sid: str
     to: str

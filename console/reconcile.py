@@ -78,7 +78,7 @@ def reconcile(
 
     Each finding comes with what it means and what to do. A delivery is looked at if anything happened to it
     in the period. Needs the settings of the workers (the provider's account, CARILLON_HASH_KEY). Changes
-    nothing and disturbs nobody. Holds about 1 KB for each delivery of the period and half of one for each
+    nothing and disturbs nobody. Holds about 1.5 KB for each delivery of the period and half of one for each
     SMS. Mail relays have no list to be asked for: of e-mails, commands, log and stores alone are compared.
     Exit code 1 if anything does not add up.
     """
