@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition, admin
+from confluent_kafka import Producer, TopicPartition, admin
 
 from agents.hold import Ends
 from agents.unread import Spot
@@ -19,6 +19,7 @@ from streams.kafka.broadcast import BroadcastReader, BroadcastRecord
 from streams.kafka.changelog import PositionAheadOfLog, PositionGone, read_changelog
 from streams.kafka.partitioner import partition_for
 from streams.kafka.producer import BatchProducer, ProduceError
+from streams.kafka.tail import Tail
 from streams.kafka.topic_ids import TopicIds
 from streams.kafka.topics import TopicPlan, check, create, topic_plan
 from streams.settings import Settings
@@ -260,3 +261,29 @@ async def test_a_topic_made_anew_is_read_from_its_beginning(
     await table.until(lambda: [table.rows[b"%d" % n] for n in range(3)] == [b"new"] * 3)
     await fresh.stop()
     await reader.stop()
+
+
+async def test_a_topic_is_read_from_a_moment_on_and_past_what_was_deleted(
+    local_kafka: LocalKafka, client: Any
+) -> None:
+    """Partition 0 has old and new records, 1 only old ones, 2 none any more, 3 has lost its first."""
+    topic = await new_topic(local_kafka, partitions=4)
+    writer: Any = Producer({"bootstrap.servers": local_kafka.bootstrap})
+    now = time.time_ns() // 1_000_000
+    for partition, age in ((0, 60_000), (0, 0), (1, 60_000), (2, 60_000), (3, 60_000), (3, 0)):
+        writer.produce(topic, f"{partition} {age}", partition=partition, timestamp=now - age)
+    assert writer.flush(30) == 0
+    gone = client.delete_records([TopicPartition(topic, 2, 1), TopicPartition(topic, 3, 1)])
+    for deleted in gone.values():
+        await answer(deleted)
+
+    def read(since: int | None) -> list[bytes]:
+        tail = Tail(local_kafka.bootstrap, {}, topic, since=since)
+        try:
+            return sorted(record.value for record in tail.to_end(stall=30))
+        finally:
+            tail.close()
+
+    assert await asyncio.to_thread(read, None) == [b"0 0", b"0 60000", b"1 60000", b"3 0"]
+    assert await asyncio.to_thread(read, now - 1_000) == [b"0 0", b"3 0"]
+    assert await asyncio.to_thread(read, now + 60_000) == []
