@@ -103,9 +103,11 @@ class Host:
         self._pauses += 1
         self.ready = False
         async with self._resuming, self._pausing:
-            await asyncio.gather(*(part.close() for part in self._parts()))
+            parts = self._parts()
+            # Out of sight first: a rule that changes now must not meet a store that is closed already.
             self.entities.clear()
             self.timers.clear()
+            await asyncio.gather(*(part.close() for part in parts))
 
     async def look(self, ends: Mapping[Place, int]) -> None:
         """Where changelogs end (names without the prefix). Raises Fenced when one of them has been taken
