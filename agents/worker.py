@@ -14,7 +14,7 @@ from typing import Any
 from faust.types import TP
 
 from agents import appointments, consents, leads, orders, timers
-from agents.connections import BrokerError, broker_errors, registry_config
+from agents.connections import BrokerError, broker_errors, links_of, registry_config
 from agents.gate import Gate
 from agents.hold import Ends, Hold
 from agents.host import Host, Place
@@ -32,7 +32,7 @@ from schemas.contracts import TOPICS
 from schemas.records import Channel
 from schemas.registry import open_registry
 from senders.factory import build_senders
-from senders.settings import SenderSettings, SmtpSettings, Tls, TwilioSettings
+from senders.settings import DkimKey, GmailSettings, SenderSettings, SmtpSettings, Tls, TwilioSettings
 from streams.clock import SystemClock, clock_of
 from streams.domain.catalog import Catalog
 from streams.kafka.app import BatchApp, batch_app, run_worker
@@ -318,6 +318,10 @@ class Worker:
 def preflight(settings: Settings) -> list[str]:
     """What keeps a worker from starting, each with what to do; empty: nothing does."""
     try:
+        build_senders(sender_settings(settings), SystemClock())
+    except (ValueError, OSError) as error:
+        return [f"a provider account: {error}"]
+    try:
         with broker_errors(settings):
             plan, security = topic_plan(settings), librdkafka_config(settings)
             problems = asyncio.run(check(settings.broker, security, plan, timeout=_PREFLIGHT))
@@ -359,8 +363,37 @@ def sender_settings(settings: Settings) -> SenderSettings:
             password=settings.smtp_password if settings.smtp_password else None,
             connections=settings.smtp_connections,
             command_timeout=settings.smtp_timeout / 1000,
+            envelope_from=settings.smtp_envelope_from,
         )
-    return SenderSettings(sms=sms, email=email)
+    return SenderSettings(sms=sms, email=email, dkim=_dkim(settings), gmail=_gmail(settings))
+
+
+def _dkim(settings: Settings) -> tuple[DkimKey, ...]:
+    keys = (
+        (settings.dkim_selector, settings.dkim_key),
+        (settings.dkim_second_selector, settings.dkim_second_key),
+    )
+    return tuple(
+        DkimKey(domain=settings.dkim_domain, selector=selector, private_key=key)
+        for selector, key in keys
+        if key
+    )
+
+
+def _gmail(settings: Settings) -> GmailSettings | None:
+    if not settings.gmail_client:
+        return None
+    return GmailSettings(
+        client_id=settings.gmail_client,
+        client_secret=settings.gmail_client_secret,
+        host=settings.gmail_host,
+        port=settings.gmail_port,
+        tls=Tls(settings.gmail_tls),
+        ca_file=settings.gmail_ca,
+        token_url=settings.gmail_token_url,
+        api_url=settings.gmail_api,
+        command_timeout=settings.smtp_timeout / 1000,
+    )
 
 
 def _options(settings: Settings) -> Options:
@@ -368,6 +401,7 @@ def _options(settings: Settings) -> Options:
     return Options(
         hash_key=settings.hash_key.reveal().encode(),
         email_domain=settings.email_domain,
+        links=links_of(settings),
         consent_wait=settings.consent_wait,
         inherited_after=settings.session_timeout + longest,
     )

@@ -28,8 +28,10 @@ _LOCAL = re.compile(r"[^\s\x00-\x20\x7f-\x9f\"(),:;<>@\[\\\]]+")
 _MESSAGE_ID = re.compile(r"<?([!-;=?-~]+@[!-;=?-~]+?)>?")
 _QUOTED = re.compile(r'(["\\])')
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
-_URL = re.compile(r"https://[!-;=?-~]{1,900}")
-"""On one line, which has room for 998 characters (RFC 5322 2.1.1); RFC 8058 asks for https."""
+_URL = re.compile(r"https?://[!-;=?-~]+")
+_LONGEST_URL = 900
+"""A header line has room for 998 characters (RFC 5322 2.1.1), and an address can't be folded. A longer one
+(of ids that are hundreds of characters long) is left out."""
 
 
 class HeaderError(ValueError):
@@ -56,8 +58,7 @@ def build(message: EmailMessage, date_ms: int, *, from_address: str = "", reply_
     """Text and HTML as multipart/alternative, or the one of them that is not empty.
 
     ``date_ms``: milliseconds since the epoch. ``from_address``: instead of the message's own.
-    Raises HeaderError for control characters (CR and LF above all), a malformed address, or an unsubscribe
-    address that is not https.
+    Raises HeaderError for control characters (CR and LF above all), or a malformed address.
     """
     sender = address("From", from_address or message.from_address)
     recipient = address("To", message.to_address)
@@ -76,13 +77,7 @@ def build(message: EmailMessage, date_ms: int, *, from_address: str = "", reply_
     ]
     if reply_to:
         lines.append(f"Reply-To: {address('Reply-To', reply_to)}")
-    if message.unsubscribe_url:
-        if not _URL.fullmatch(message.unsubscribe_url):
-            raise HeaderError("List-Unsubscribe", "not an https address")
-        lines += [
-            f"List-Unsubscribe: <{message.unsubscribe_url}>",
-            "List-Unsubscribe-Post: List-Unsubscribe=One-Click",
-        ]
+    lines += _unsubscribe(message.unsubscribe_url)
     head = _CRLF.join(lines).encode() + b"\r\n"
     text, html = _part("plain", message.text), _part("html", message.html)
     if not message.html:
@@ -115,6 +110,16 @@ def address(header: str, value: str) -> str:
         raise HeaderError(header, "the address has no valid domain")
     # RFC 6532 3.1: the form in which equal addresses look equal.
     return f"{local if local.isascii() else unicodedata.normalize('NFC', local)}@{ascii_domain}"
+
+
+def _unsubscribe(url: str) -> list[str]:
+    """RFC 2369 3.2; RFC 8058 for one click, which is for https only."""
+    if not url or len(url) > _LONGEST_URL:
+        return []
+    if not _URL.fullmatch(url):
+        raise HeaderError("List-Unsubscribe", "not a web address")
+    one_click = ["List-Unsubscribe-Post: List-Unsubscribe=One-Click"] if url.startswith("https:") else []
+    return [f"List-Unsubscribe: <{url}>", *one_click]
 
 
 def _mailbox(header: str, name: str, addr: str) -> str:

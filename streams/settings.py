@@ -107,7 +107,27 @@ class Settings:
     smtp_ca: str = _at("", "File with the certificate authorities of the relay.")
     smtp_timeout: int = _at(30_000, "Time after which a step of the dialogue has failed.", low=100)
     smtp_connections: int = _at(8, "Connections to the relay, each used by one message at a time.", low=1)
+    smtp_envelope_from: str = _at(
+        "", "Address that bounces of what the relay sends go to; empty: each message's own sender."
+    )
     email_domain: str = _at("carillon.invalid", "Domain of the Message-IDs.")
+    dkim_domain: str = _at("", "Domain whose keys sign what the relay sends; empty: nothing is signed.")
+    dkim_selector: str = _at("", "Selector of the key: its record is SELECTOR._domainkey.DOMAIN.")
+    dkim_key: Secret = _at(Secret(""), "Where the private key is (PEM; RSA or Ed25519): env: or file:.")
+    dkim_second_selector: str = _at("", "Selector of a second key, for another algorithm; empty: none.")
+    dkim_second_key: Secret = _at(Secret(""), "Where the second key is: env:NAME or file:PATH.")
+    gmail_client: str = _at(
+        "", "OAuth client id, by which connected mailboxes are used; empty: none is used by this worker."
+    )
+    gmail_client_secret: Secret = _at(Secret(""), "Where the client's secret is: env:NAME or file:PATH.")
+    gmail_host: str = _at("smtp.gmail.com", "Mail server of the mailboxes.")
+    gmail_port: int = _at(465, "Its port.", low=1)
+    gmail_tls: str = _at("tls", "Encryption to it.", choices=("starttls", "tls", "none"))
+    gmail_ca: str = _at("", "File with its certificate authorities; empty: the system's.")
+    gmail_token_url: str = _at("https://oauth2.googleapis.com/token", "Where access tokens are given out.")
+    gmail_api: str = _at(
+        "https://gmail.googleapis.com", "Gmail's API, asked whether a mailbox has sent a message."
+    )
     hold: int = _at(
         60_000, "How long nothing is sent after an assignment, at most, while unread records are read.", low=0
     )
@@ -223,6 +243,7 @@ def _contradictions(settings: Settings) -> list[str]:
     problems = _unsafe_connection(settings)
     if settings.sms_account and not settings.sms_token:
         problems.append("sms_token: needed with sms_account")
+    problems += _unusable_mail(settings)
     if not (settings.clock == "system" or settings.clock.startswith("file:")):
         problems.append(f"clock: expected system or file:PATH, got {settings.clock!r}")
     if settings.public_url and not settings.link_key:
@@ -233,6 +254,19 @@ def _contradictions(settings: Settings) -> list[str]:
         problems.append("registry: expected embedded or an http(s) URL")
     if "@" in settings.registry.partition("://")[2].partition("/")[0]:
         problems.append("registry: no password in the URL, set registry_user and registry_password")
+    return problems
+
+
+def _unusable_mail(settings: Settings) -> list[str]:
+    problems = []
+    if settings.dkim_domain and not (settings.dkim_selector and settings.dkim_key):
+        problems.append("dkim_selector, dkim_key: both are needed with dkim_domain")
+    if bool(settings.dkim_second_selector) != bool(settings.dkim_second_key):
+        problems.append("dkim_second_selector, dkim_second_key: one is needed with the other")
+    if not settings.dkim_domain and (settings.dkim_key or settings.dkim_second_key):
+        problems.append("dkim_domain: needed with a key")
+    if settings.gmail_client and not settings.gmail_client_secret:
+        problems.append("gmail_client_secret: needed with gmail_client")
     return problems
 
 

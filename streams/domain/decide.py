@@ -27,6 +27,7 @@ from streams.domain.addresses import normal_email, normal_phone
 from streams.domain.catalog import Catalog
 from streams.domain.hours import next_opening
 from streams.domain.ids import message_id
+from streams.domain.links import Links, MessageRef
 from streams.domain.messages import EmailMessage, Message, SmsMessage, service_address_note
 from streams.domain.quiet import quiet_until
 from streams.domain.reasons import Reason
@@ -162,8 +163,10 @@ def on_due(
     *,
     email_domain: str,
     consent_wait: int,
+    links: Links | None = None,
 ) -> Decision:
-    """The message's next look has come: send it, hold it, wait, or end it."""
+    """The message's next look has come: send it, hold it, wait, or end it. ``links``: None, and an e-mail
+    has no address to unsubscribe at."""
     rule = catalog.rule(pending.company, pending.rule_id)
     if rule is None or rule.version < pending.rule_version:
         return _without_rule(pending, rule, now)
@@ -220,7 +223,9 @@ def on_due(
     if refused is not None:
         return End(DeliveryState.SUPPRESSED, refused)
     assert customer is not None  # refusal() has said so
-    return _compose(pending, entity, rule, company, location, customer, catalog, now, expiry, email_domain)
+    return _compose(
+        pending, entity, rule, company, location, customer, catalog, now, expiry, email_domain, links
+    )
 
 
 def compose_again(
@@ -309,6 +314,7 @@ def _compose(
     now: int,
     expiry: int,
     email_domain: str,
+    links: Links | None = None,
 ) -> Send | End:
     template = catalog.template(pending.company, rule.template_id)
     if template is None:
@@ -365,9 +371,23 @@ def _compose(
         html=mail.html,
         message_id=message_id(pending.delivery_id, email_domain),
         mailbox=mailbox,
+        unsubscribe_url=links.unsubscribe(_ref(pending, address)) if links is not None else "",
         valid_for=max(1, (expiry - now) // 1000),
     )
     return Send(email, expiry, note)
+
+
+def _ref(pending: Pending, address: str) -> MessageRef:
+    return MessageRef(
+        company=pending.company,
+        kind=str(pending.kind),
+        entity_id=pending.entity_id,
+        customer_id=pending.customer_id,
+        rule_id=pending.rule_id,
+        event_id=pending.event_id,
+        delivery_id=pending.delivery_id,
+        address=address,
+    )
 
 
 def _mailbox(rule: Rule, catalog: Catalog) -> tuple[Mailbox | None, str]:

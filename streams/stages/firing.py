@@ -10,6 +10,7 @@ from streams.domain.backoff import backoff
 from streams.domain.catalog import Catalog
 from streams.domain.decide import Hold, Pending, Send, Wait, compose_again, on_due
 from streams.domain.ids import address_hash, body_hash, mask
+from streams.domain.links import Links
 from streams.domain.messages import (
     Accepted,
     Inquiry,
@@ -43,6 +44,8 @@ class Options:
 
     hash_key: bytes = b"carillon"
     email_domain: str = "carillon.invalid"
+    links: Links | None = None
+    """To the gateway; None: there is none, and e-mails have no address to unsubscribe at."""
     consent_wait: int = 60_000
     inherited_after: int = 30_000
     """How long an intent of a worker that stopped waits before the provider is asked: session time-out plus
@@ -93,6 +96,7 @@ class Firing:
             round_.now,
             email_domain=self._options.email_domain,
             consent_wait=self._options.consent_wait,
+            links=self._options.links,
         )
         slot = round_.table.change(key)
         if isinstance(decision, Send):

@@ -142,8 +142,12 @@ def test_unsubscribe_headers() -> None:
     seen = parsed(build(email(unsubscribe_url="https://x.example/u/a?b=c&d"), NOW).data)
     assert seen["List-Unsubscribe"] == "<https://x.example/u/a?b=c&d>"
     assert seen["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    seen = parsed(build(email(unsubscribe_url="http://127.0.0.1:6067/u"), NOW).data)
+    assert seen["List-Unsubscribe"] == "<http://127.0.0.1:6067/u>"
+    assert seen["List-Unsubscribe-Post"] is None, "one click is for https"
+    assert b"List-Unsubscribe" not in build(email(unsubscribe_url="https://x/" + "a" * 900), NOW).data
     for bad in (
-        "http://x.example",
+        "ftp://x.example",
         "https://x.example/\r\nBcc: a@b.example",
         "https://x> <y",
         "mailto:a@b.example",

@@ -447,7 +447,7 @@ async def test_one_click_unsubscribe(smtp: SmtpEmail, mail_fake: MailFake) -> No
     assert "List-Unsubscribe: <https://x.example/u/abc>\r\n" in with_
     assert "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" in with_
     assert "List-Unsubscribe" not in without
-    for url in ("http://x.example", "https://x.example/\r\nBcc: a@b.example", "https://x.example/<"):
+    for url in ("x.example", "https://x.example/\r\nBcc: a@b.example", "https://x.example/<"):
         refused = await smtp.send(email(unsubscribe_url=url))
         assert isinstance(refused, Rejected)
         assert refused.reason is Reason.CONTENT

@@ -43,6 +43,7 @@ from streams.domain.decide import (
     refusal,
     target_time,
 )
+from streams.domain.links import Links, Purpose
 from streams.domain.messages import EmailMessage, SmsMessage
 from streams.domain.reasons import Reason
 from tests.support.shop import HOUR, MINUTE, C, ann, at, facts, notification, reminder, shop
@@ -167,6 +168,21 @@ def test_the_companys_name_stands_in_for_a_missing_sender_name() -> None:
     assert isinstance(sent, Send)
     assert isinstance(sent.message, EmailMessage)
     assert sent.message.from_name == "Acme"
+
+
+def test_an_email_can_be_unsubscribed_from_where_there_is_a_gateway() -> None:
+    links = Links("https://hooks.example", [b"key"])
+    entity = Entity(facts(), Details(number="N1"))
+    sent = on_due(
+        pending(MAIL), entity, ann(), catalog(MAIL), NOON, email_domain="x", consent_wait=0, links=links
+    )
+    assert isinstance(sent, Send)
+    assert isinstance(sent.message, EmailMessage)
+    ref = links.find(Purpose.UNSUBSCRIBE, sent.message.unsubscribe_url)
+    assert ref is not None
+    assert (ref.company, ref.customer_id, ref.address) == (C, ann().customer_id, "ann@mail.example")
+    assert (ref.delivery_id, ref.rule_id, ref.event_id) == ("0" * 32, MAIL.id, pending(MAIL).event_id)
+    assert (ref.kind, ref.entity_id) == (pending(MAIL).kind, pending(MAIL).entity_id)
 
 
 BOX = Mailbox(id="box", company=C, address="ann@gmail.example", secret_ref="env:BOX", version=1)
