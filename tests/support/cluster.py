@@ -136,6 +136,8 @@ class Cluster:
         self._supervised = False
         self.sms_url = ""
         self.mail_port = 0
+        self.patience = DEADLINE
+        """Seconds in which the brokers acknowledge a record: more, where they are away for a while."""
         self.own: dict[int, dict[str, str]] = {}
         """Environment variables of single workers, by number."""
         registry = EmbeddedRegistry()
@@ -264,7 +266,7 @@ class Cluster:
         for key, value in records:
             self._producer.produce(self.prefix + topic, value, key, on_delivery=delivered)
             self._producer.poll(0)
-        left = self._producer.flush(DEADLINE)
+        left = self._producer.flush(self.patience)
         assert not failed, failed[0]
         assert not left, f"{left} records were not acknowledged"
 
