@@ -53,18 +53,18 @@ def worker(overrides: tuple[str, ...]) -> None:
     try:
         run(settings)
     except BaseException as error:  # what ended the worker: also a group of errors, or a cancellation
-        reason = _store_error(error)
+        reason = store_error(error)
         if reason is None:
             raise
         raise click.ClickException(str(reason)) from None
 
 
-def _store_error(error: BaseException | None, seen: frozenset[int] = frozenset()) -> StoreError | None:
+def store_error(error: BaseException | None, seen: frozenset[int] = frozenset()) -> StoreError | None:
     """The store's error in ``error``, its group or what it came from: that one is for a person to read."""
     if error is None or id(error) in seen:
         return None
     if isinstance(error, StoreError):
         return error
     inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
-    causes = (_store_error(one, seen | {id(error)}) for one in (*inner, error.__cause__, error.__context__))
+    causes = (store_error(one, seen | {id(error)}) for one in (*inner, error.__cause__, error.__context__))
     return next((cause for cause in causes if cause is not None), None)

@@ -8,6 +8,7 @@ import pytest
 from agents.quarantine import CRASHED, TRIES, FileMarks, Mark, Quarantine
 from schemas.records import DeadLetter
 from streams.kafka.batches import RecordBatch
+from streams.state.errors import StoreUnavailable
 
 
 @dataclass(frozen=True)
@@ -103,3 +104,10 @@ def test_a_torn_mark_counts_as_none(tmp_path: Path, content: str) -> None:
     (tmp_path / "orders-3.mark").write_text(content)
     assert FileMarks(tmp_path).read("orders", 3) is None
     assert FileMarks(tmp_path / "none").read("orders", 3) is None
+
+
+def test_a_note_that_finds_no_space_says_what_to_do(tmp_path: Path) -> None:
+    """full(4): every write to /dev/full fails with ENOSPC."""
+    (tmp_path / "orders-3.mark").symlink_to("/dev/full")
+    with pytest.raises(StoreUnavailable, match="the disk is full: free space there"):
+        FileMarks(tmp_path).write("orders", 3, Mark(1, 1, False))
