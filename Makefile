@@ -48,7 +48,11 @@ lock: $(READY) ## Renew requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
 
+audit: $(READY) ## Ask an advisory service for known vulnerabilities of the locked packages; needs the internet
+	@test -x .audit/bin/pip-audit || { $(PYTHON) -m venv .audit && .audit/bin/pip install --quiet --disable-pip-version-check pip-audit; }
+	@$(BIN)/python -m deploy.audit .audit/bin/pip-audit
+
 clean: ## Remove what was built, not .venv
 	rm -rf build dist demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis htmlcov *.egg-info
 
-.PHONY: help setup demo test test-kafka coverage mutants sim check lock clean
+.PHONY: help setup demo test test-kafka coverage mutants sim check lock audit clean
