@@ -90,7 +90,10 @@ class Entities:
 
     def flush(self, round_: DeliveryRound) -> None:
         for key in self._dirty:
-            raw = _encode(self._held[key])
+            facts = self._held[key]
+            assert facts is not None  # only what is kept is dirty
+            facts.at = round_.now
+            raw = _encode(facts)
             round_.changelog.append((ENTITY_TAG + key, raw))
             round_.writes.append(("entities", key, raw))
         self._dirty.clear()

@@ -21,12 +21,13 @@ from streams.stages.arming import Entities, ReadChange, arm, clear, facts_key, l
 from streams.stages.firing import Firing, Options, Withdrawn
 from streams.stages.ports import KeyValue, Write, prefix_end
 from streams.stages.ready import ReadyRows
-from streams.stages.round import SOURCE, DeliveryRound, InquiryOrder, SendOrder, logged, unlogged
+from streams.stages.round import MEMORY, SOURCE, DeliveryRound, InquiryOrder, SendOrder, logged, unlogged
 from streams.stages.slots import (
     ENTITY_TAG,
     IN_FLIGHT,
     PENDING,
     SlotName,
+    decode_facts,
     due_key,
     name_of,
     prefix_of,
@@ -36,7 +37,11 @@ from streams.stages.sweeping import Sweeper
 
 CONSENTS_SOURCE = b"\x01consents"
 """Key in ``meta`` of the next offset of ``consents`` (that topic is its own changelog)."""
+TIDIED = b"\x01tidied"
+"""Key in ``meta`` of when facts were last looked through (not in the changelog)."""
 EXPIRED_ROWS = 1_000
+TIDY_EVERY = 24 * 3600 * 1000
+"""How often facts are looked through for those that may go (milliseconds)."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_int = msgspec.msgpack.Decoder(int).decode
@@ -54,6 +59,8 @@ class DeliveryStage:
         self._ready = ReadyRows(store, catalog)
         self._sweeper = Sweeper(store, catalog)
         self._in_flight: dict[bytes, int] = {}
+        self._tidy_from: bytes | None = None
+        self._tidied = _int(store, TIDIED)
         self._round, self._unlogged = unlogged(store)
         self.source = _int(store, SOURCE)
         """The next offset of ``timers`` to work on."""
@@ -209,7 +216,7 @@ class DeliveryStage:
         """Drops memories that nobody needs any more; None: there are none."""
         rows = self._store.scan("expiry", b"", due_key(now, b""), EXPIRED_ROWS)
         if not rows:
-            return None
+            return self._tidy(now)
         round_, _ = self._begin(now)
         round_.table.load(key[8:] for key, _ in rows)
         gone: dict[bytes, set[bytes]] = {}
@@ -224,6 +231,25 @@ class DeliveryStage:
             if all(key in keys for key, _ in left):
                 round_.changelog.append((ENTITY_TAG + prefix, None))
                 round_.writes.append(("entities", prefix, None))
+        return round_.finish(None)
+
+    def _tidy(self, now: int) -> DeliveryRound | None:
+        """Once a day, piece by piece: facts that no message is about (an entity was handed to a customer to
+        whom nothing goes) are dropped when late commands can't come any more. Others go with their messages.
+        """
+        if self._tidy_from is None:
+            if now - self._tidied < TIDY_EVERY:
+                return None
+            self._tidied, self._tidy_from = now, b""
+        rows = self._store.scan("entities", self._tidy_from, None, EXPIRED_ROWS)
+        self._tidy_from = rows[-1][0] + b"\0" if len(rows) == EXPIRED_ROWS else None
+        round_, _ = self._begin(now)
+        if self._tidy_from is None:
+            round_.writes.append(("meta", TIDIED, _encode(self._tidied)))
+        for key, raw in rows:
+            if now - decode_facts(raw).at > MEMORY and not self._store.scan("slots", key, prefix_end(key), 1):
+                round_.changelog.append((ENTITY_TAG + key, None))
+                round_.writes.append(("entities", key, None))
         return round_.finish(None)
 
     # --- commit -----------------------------------------------------------------------------------

@@ -94,6 +94,8 @@ class EntityFacts(msgspec.Struct, array_like=True, gc=False):
     cleared: int
     """Commands up to this version came too late: everything was cleared."""
     raw: bytes
+    at: int = 0
+    """When they were kept, in milliseconds; 0: by an earlier release."""
 
 
 class SlotName(msgspec.Struct, frozen=True):

@@ -51,3 +51,23 @@ def test_deleted_entities_are_forgotten_and_open_ones_are_not() -> None:
     world.after(2 * DAY)
     world.tidy()
     assert [key for key, _ in store.scan("entities", b"", None, 10)] == [b"acme/1"]
+
+
+def test_facts_that_no_message_is_about_are_forgotten_too() -> None:
+    """The lead is handed to somebody to whom no rule says anything; what came of it for the first one is over
+    long before."""
+    world = Topology(at("2026-04-01 10:00"))
+    lead = EntityKind.LEAD
+    world.reference(*shop(), notification(Trigger.CREATED, lead))
+    world.customer(ann())
+    world.customer(ann(customer_id="ben", phone="+48501000002"))
+    world.change(lead, change(1, facts("lead-new"), world.now))
+    world.change(lead, change(2, facts("lead-new", customer="ben"), world.now))
+    held = [key for store in world.stores for key, _ in store.scan("entities", b"", None, 10)]
+    assert sorted(key.split(b"\0")[3] for key in held) == [b"ann", b"ben"]
+    world.after(34 * DAY)
+    assert sum(rows(store, "entities") for store in world.stores) == 2
+    world.after(3 * DAY)
+    assert not sum(rows(store, "entities") for store in world.stores)
+    world.lose_disks()
+    assert not sum(rows(store, "entities") for store in world.stores)
