@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
+from base64 import b64encode
 
 import msgspec
 import pytest
 
 from schemas.records import Channel, Customer, DeadLetter, Suppression, Timer, TimerOp
-from schemas.registry import RegistryConfig
+from schemas.registry import HttpRegistry, RegistryConfig
 from senders.mime import HeaderError, build
 from streams.domain.messages import EmailMessage, SmsMessage
 from streams.kafka.batches import RecordBatch
 from streams.settings import SettingsError, read_settings
-from tests.security.people import PERSONAL, SECRETS
+from tests.schemas.fake_registry import serving
+from tests.security.people import PERSONAL, SECRETS, told
 from tests.senders.samples import email, sms
 from tests.support.shop import ann
 
@@ -106,3 +109,15 @@ def test_an_e_mail_that_can_t_be_written_is_not_quoted(fields: dict[str, str]) -
         said = str(error) + repr(error)
         trace = traceback.format_exc(limit=0, chain=False)
     assert [value for value in PERSONAL if value.lower() in (said + trace).lower()] == []
+
+
+async def test_the_registry_s_client_logs_no_password(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever libraries say at their most talkative; the worker quiets only those of ``QUIET``."""
+    caplog.set_level(logging.DEBUG)
+    with serving() as fake:
+        registry = HttpRegistry(RegistryConfig(fake.url, user="reader", password=SECRETS[1]))
+        await registry.register_all()
+        encoded = b64encode(f"reader:{SECRETS[1]}".encode()).decode()
+        assert fake.authorization == {f"Basic {encoded}"}
+    assert caplog.records, "something was said"
+    assert told(caplog.text, (*SECRETS, encoded)) == []
