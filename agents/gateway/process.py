@@ -40,6 +40,9 @@ _TABLE_AGE = 30.0
 _PRODUCE_WITHIN = 8_000
 """Milliseconds. The SMS provider waits fifteen seconds for an answer; until then it must have our 503."""
 
+_ANSWER_WITHIN = 5.0
+"""Seconds for the brokers' first answer: whoever runs the pipe or the process tries again."""
+
 _WRITTEN = ("provider-events", "suppressions")
 
 
@@ -59,7 +62,8 @@ async def base(settings: Settings, produce_within: int = _PRODUCE_WITHIN) -> Asy
     prefix = settings.topic_prefix
     with broker_errors(settings):
         names = [prefix + name for name in (*_WRITTEN, "companies")]
-        ends = await asyncio.to_thread(Offsets(settings.broker, security).ends, names)
+        offsets = Offsets(settings.broker, security, timeout=_ANSWER_WITHIN)
+        ends = await asyncio.to_thread(offsets.ends, names)
     missing = [name for name in names if name not in ends]
     if missing:
         raise SettingsError([f"{name}: the topic does not exist: carillon topics create" for name in missing])

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from multidict import MultiDict
+from multidict import MultiDict  # of aiohttp
 from twilio.request_validator import RequestValidator
 
 from schemas.records import EventStatus
