@@ -12,10 +12,13 @@ from random import Random
 from streams.kafka.changelog import PositionAheadOfLog, PositionGone
 from streams.kafka.partitioner import partition_for
 from streams.kafka.producer import Headers, ProduceError, Record, Sent
+from streams.kafka.topics import TOMBSTONES
 from streams.stages.fencing import LogRecord, epoch_of
 from tests.simulation.loop import SimLoop
 
 _OFFSET = attrgetter("offset")
+COMPACTION_LAG = 15 * 60_000
+"""Milliseconds: as an hour of ``min.compaction.lag.ms`` to the days of a real topic."""
 COMPACTED = frozenset({"timers-changelog", "orders-state", "leads-state", "appointments-state", "consents"})
 
 
@@ -48,9 +51,7 @@ class Log:
         offset = self.end
         self.records.append(Stored(offset, timestamp, key, value, headers))
         self.end += 1
-        waiting, self.waiting = self.waiting, []
-        for event in waiting:
-            event.set()
+        self.wake()
         return offset
 
     def read(self, position: int, most: int) -> tuple[list[Stored], int]:
@@ -60,21 +61,39 @@ class Log:
         done = first + len(found) >= len(self.records)
         return found, self.end if done else found[-1].offset + 1
 
-    def compact(self) -> None:
-        """Keeps the newest record of every key; the newest record of all stays in its open segment."""
-        newest = {record.key: record.offset for record in self.records}
-        self.records = [r for r in self.records if newest[r.key] == r.offset or r.offset == self.end - 1]
+    def compact(self, until: int, deletions: int) -> None:
+        """Of the records from before ``until`` keeps the newest of every key, and no deletion from before
+        ``deletions``; the newest record of all stays in its open segment. Milliseconds."""
+        newest = {record.key: record.offset for record in self.records if record.timestamp < until}
+        self.records = [
+            record
+            for record in self.records
+            if record.offset == self.end - 1
+            or record.timestamp >= until
+            or (
+                newest[record.key] == record.offset
+                and (record.value is not None or record.timestamp >= deletions)
+            )
+        ]
+
+    def wake(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for event in waiting:
+            event.set()
 
 
 @dataclass(slots=True)
 class _Write:
     """Records on their way to one partition."""
 
-    log: Log
+    topic: str
     partition: int
     records: list[Record]
-    arrives: float
-    headers: Headers = ()
+    headers: Headers
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    last: int | None = None
+    """The offset of the last one."""
+    timer: asyncio.TimerHandle | None = None
 
 
 class Broker:
@@ -83,6 +102,7 @@ class Broker:
     def __init__(self, loop: SimLoop, random: Random, counts: dict[str, int], epoch: int) -> None:
         self.topics = {name: [Log() for _ in range(count)] for name, count in counts.items()}
         self.committed: dict[tuple[str, int], int] = {}
+        self.topic_ids: dict[str, int] = {}
         self.trouble = 0.0
         self.slow = 1.0
         self.loop = loop
@@ -107,9 +127,18 @@ class Broker:
         return probability > 0 and self._random.random() < probability
 
     def compact(self) -> None:
+        now = self.now()
         for name in COMPACTED:
             for log in self.topics[name]:
-                log.compact()
+                log.compact(now - COMPACTION_LAG, now - TOMBSTONES)
+
+    def recreate(self, topic: str) -> None:
+        """Somebody deletes the topic and makes it anew."""
+        gone = self.topics[topic]
+        self.topics[topic] = [Log() for _ in gone]
+        self.topic_ids[topic] = self.topic_ids.get(topic, 0) + 1
+        for log in gone:
+            log.wake()
 
     async def read_log(
         self,
@@ -143,12 +172,14 @@ class Broker:
 
 class SimProducer:
     """One worker's producer (``BatchProducer.send``): within a partition calls keep their order, records of
-    a call may arrive in part when the worker dies, an acknowledgement may be lost."""
+    a call may arrive in part when the worker dies or late when it freezes, an acknowledgement may be lost or
+    not say where the records lie."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._last: dict[tuple[str, int], float] = {}
         self._under_way: list[_Write] = []
+        self._frozen: list[_Write] = []
 
     async def send(
         self,
@@ -166,33 +197,60 @@ class SimProducer:
             parts.setdefault(to, []).append(record)
         refused = broker.chance(broker.trouble / 2)
         lost = broker.chance(broker.trouble / 2)
-        offsets: dict[int, int] = {}
-        arrived = broker.loop.seconds
+        writes: list[_Write] = []
         for to, some in parts.items():
-            at = max(broker.loop.seconds + broker.delay(), self._last.get((topic, to), 0.0) + 1e-6)
-            self._last[topic, to] = at
-            arrived = max(arrived, at)
-            write = _Write(logs[to], to, some[: len(some) // 2] if refused else some, at, headers or ())
-            self._under_way.append(write)
-            broker.loop.at(at, self._arrive, write, offsets)
-        await asyncio.sleep(arrived - broker.loop.seconds + broker.delay())
+            kept = some[: broker.cut(len(some))] if refused else some
+            writes.append(_Write(topic, to, kept, headers or ()))
+            self._leave(writes[-1])
+        for write in writes:
+            await write.arrived.wait()
+        await asyncio.sleep(broker.delay())
         if refused or lost:
             raise ProduceError(topic, partition or 0, "no answer from the broker", retriable=True)
-        return Sent(offsets)
+        if broker.chance(broker.trouble / 4):
+            return Sent({})  # it took them for repeats of its own
+        return Sent({write.partition: write.last for write in writes if write.last is not None})
 
     def die(self) -> None:
         """Of what is on the wire, a beginning still arrives; partition by partition."""
-        broken: set[int] = set()
+        broken: set[tuple[str, int]] = set()
         for write in self._under_way:
-            if id(write.log) in broken:
+            place = write.topic, write.partition
+            if place in broken:
                 write.records = []
                 continue
             kept = self._broker.cut(len(write.records))
             if kept < len(write.records):
-                broken.add(id(write.log))
+                broken.add(place)
                 write.records = write.records[:kept]
 
-    def _arrive(self, write: _Write, offsets: dict[int, int]) -> None:
+    def freeze(self) -> None:
+        """The process is stopped: what the network has arrives, the rest when it goes on."""
+        held: set[tuple[str, int]] = set()
+        for write in list(self._under_way):
+            place = write.topic, write.partition
+            if place in held or self._broker.chance(0.5):
+                held.add(place)
+                assert write.timer is not None
+                write.timer.cancel()
+                self._under_way.remove(write)
+                self._frozen.append(write)
+
+    def thaw(self) -> None:
+        frozen, self._frozen = self._frozen, []
+        for write in frozen:
+            self._leave(write)
+
+    def _leave(self, write: _Write) -> None:
+        loop, place = self._broker.loop, (write.topic, write.partition)
+        at = max(loop.seconds + self._broker.delay(), self._last.get(place, 0.0) + 1e-6)
+        self._last[place] = at
+        self._under_way.append(write)
+        write.timer = loop.at(at, self._arrive, write)
+
+    def _arrive(self, write: _Write) -> None:
         self._under_way.remove(write)
+        log = self._broker.topics[write.topic][write.partition]
         for key, value in write.records:
-            offsets[write.partition] = write.log.append(self._broker.now(), key, value, write.headers)
+            write.last = log.append(self._broker.now(), key, value, write.headers)
+        write.arrived.set()

@@ -6,12 +6,33 @@ journal of write batches of which a beginning is kept says the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
+import msgspec
+
+from agents.partition import FOLLOWED, LONGEST_AWAY, Followed
 from streams.stages.ports import KeyValue, Write
 from streams.state.errors import StoreDamaged
 from streams.state.memory import MemoryStore
+
+_decode = msgspec.msgpack.Decoder(Followed).decode
+
+
+def _old(followed: Followed) -> None:
+    followed.caught_up -= LONGEST_AWAY
+
+
+def _other(followed: Followed) -> None:
+    followed.topic_id = "another"
+
+
+def _format(followed: Followed) -> None:
+    followed.format -= 1
+
+
+_FOLLOWED: Mapping[str, Callable[[Followed], None]] = {"old": _old, "other": _other, "format": _format}
+"""What a store notes of its changelog, made wrong."""
 
 Journal = list[tuple[Write, ...]]
 
@@ -47,7 +68,8 @@ class SimDisk:
 
     def crash(self, how: str) -> None:
         """``keep``: everything was flushed; ``flush``: each store goes back to some earlier flush; ``lose``:
-        the disk is gone; ``damage``: the files can't be opened; ``ahead``: of another topic by this name."""
+        the disk is gone; ``damage``: the files can't be opened; ``ahead``: of what the log has; ``old``: not
+        in use for days; ``other``: of another topic by this name; ``format``: of another release."""
         for name in sorted(self.journals):
             journal = self.journals[name]
             if how == "flush":
@@ -59,5 +81,12 @@ class SimDisk:
             elif how == "ahead" and name.endswith("0"):
                 position = b"\xce\x7f\xff\xff\xff"  # msgpack of a position that no log has
                 self.journals[name] = [*journal, (("meta", b"\x01position", position),)]
+            elif how in _FOLLOWED:
+                followed = [v for batch in journal for f, k, v in batch if (f, k) == ("meta", FOLLOWED) and v]
+                if followed:
+                    changed = msgspec.structs.replace(_decode(followed[-1]))
+                    _FOLLOWED[how](changed)
+                    journal = [*journal, (("meta", FOLLOWED, msgspec.msgpack.encode(changed)),)]
+                self.journals[name] = list(journal)
             else:
                 self.journals[name] = list(journal)

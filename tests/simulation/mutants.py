@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from agents.entity_partition import EntityPartition
+from agents.gate import Gate
 from agents.partition import PartitionStore
 from agents.sender_partition import SenderPartition
 from schemas.records import Timer
 from streams.stages import arming, delivery, round, slots
 from streams.stages.delivery import DeliveryStage
 from streams.stages.entity import EntityStage
+from streams.stages.fencing import CLAIM, Fence, claim_record
 from streams.stages.firing import Firing
 from streams.stages.ready import ReadyRows
 from streams.stages.slots import Slot
@@ -72,6 +74,85 @@ def _store_before_changelog(breaker: Breaker) -> None:
 
 def _no_final_check(breaker: Breaker) -> None:
     breaker.set(DeliveryStage, "final_check", lambda self, order: None)
+
+
+def _no_consent_check(breaker: Breaker) -> None:
+    """The final check does not look at the consent again."""
+    breaker.set(delivery, "refusal", lambda *_: None)
+
+
+def _no_cancel_check(breaker: Breaker) -> None:
+    """The final check does not look whether the message has been withdrawn."""
+    check = DeliveryStage.final_check
+
+    def only_consent(self: DeliveryStage, order: Any) -> Any:
+        found = check(self, order)
+        return None if found is not None and found.cancelled else found
+
+    breaker.set(DeliveryStage, "final_check", only_consent)
+
+
+def _no_hold(breaker: Breaker) -> None:
+    """What is overdue goes out right after an assignment, whatever lies unread."""
+
+    def at_once(self: Gate) -> None:
+        self._deadline = 0.0
+
+    breaker.set(Gate, "assigned", at_once)
+    breaker.set(Gate, "paused", at_once)
+
+
+def _epoch_forgotten(breaker: Breaker) -> None:
+    """A restore takes the newest record of each key, whoever wrote it."""
+
+    def admit(self: Fence, records: Any) -> Any:
+        found = []
+        for offset, key, value, epoch in records:
+            if key == CLAIM:
+                self._claimed(offset, value)
+                continue
+            self.epoch = max(self.epoch, epoch or 0)
+            found.append((key, value))
+        return found
+
+    breaker.set(Fence, "admit", admit)
+
+
+def _fenced_goes_on(breaker: Breaker) -> None:
+    """An owner that sees a newer one's records takes no notice."""
+    breaker.set(Fence, "foreign", lambda self, records, own: [])
+
+
+def _claim_without_swap(breaker: Breaker) -> None:
+    """A claim counts wherever it comes to lie."""
+
+    async def claim(self: PartitionStore) -> None:
+        epoch = self._epoch = self._fence.epoch = self._fence.epoch + 1
+        record = claim_record(epoch, self.position, self._shared.name)
+        end = await self._shared.outputs.changelog(self.changelog, self.partition, [record], epoch)
+        self._position = end or self.position + 1
+        self.store.write(self._noted(anew=True))
+
+    breaker.set(PartitionStore, "_claim", claim)
+
+
+def _late_records_stay(breaker: Breaker) -> None:
+    """Late records of a former owner are not written over."""
+
+    async def leave(self: PartitionStore, keys: Any) -> None:
+        pass
+
+    breaker.set(PartitionStore, "_write_over", leave)
+
+
+def _deletions_not_restored(breaker: Breaker) -> None:
+    """A restore leaves out the tombstones."""
+    admit = Fence.admit
+
+    def only_values(self: Fence, records: Any) -> Any:
+        return [(key, value) for key, value in admit(self, records) if value is not None]
+
+    breaker.set(Fence, "admit", only_values)
 
 
 def _fire_before_intent(breaker: Breaker) -> None:
@@ -178,7 +259,15 @@ MUTANTS: Mapping[str, Break] = {
     "ack before produce": _ack_before_produce,
     "store without changelog": _store_before_changelog,
     "no final check": _no_final_check,
+    "no consent check": _no_consent_check,
+    "no cancel check": _no_cancel_check,
+    "no hold": _no_hold,
     "fire before intent": _fire_before_intent,
+    "epoch forgotten": _epoch_forgotten,
+    "fenced goes on": _fenced_goes_on,
+    "claim without swap": _claim_without_swap,
+    "late records stay": _late_records_stay,
+    "deletions not restored": _deletions_not_restored,
     "sent ids forgotten": _blocks_nothing,
     "version order ignored": _order_ignored,
     "clear misses in flight": _clear_misses_in_flight,
@@ -194,6 +283,10 @@ FOCUS: Mapping[str, tuple[str, ...]] = {
     "log not repeated": ("outputs.deliveries(round_.log)",),
     "log records after slots": ("self._state.commit(round_.changelog",),
     "inherited is sent again": ("outcome = await sender.send(",),
+    "epoch forgotten": ("outputs.changelog(self.changelog",),
+    "fenced goes on": ("outputs.changelog(self.changelog",),
+    "claim without swap": ("outputs.changelog(self.changelog",),
+    "late records stay": ("outputs.changelog(self.changelog",),
 }
 """Where workers are killed when a mistake shows only there: parts of the source lines of awaits."""
 

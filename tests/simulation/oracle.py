@@ -19,14 +19,14 @@ from schemas.records import (
     Operation,
     Rule,
     RuleKind,
+    Status,
+    Suppression,
     Trigger,
     Unit,
 )
-from tests.simulation.story import CLOSES, EPOCH, KINDS, MINUTE, OPENS, Publish
+from tests.simulation.items import EPOCH, KINDS, MINUTE, Publish
+from tests.simulation.places import DAY, Places
 
-DAY = 24 * 60 * MINUTE
-ZONE = 2 * 60 * MINUTE
-"""Warsaw in June."""
 MAX_AGE = DAY
 
 
@@ -168,7 +168,7 @@ class Rules:
 
 def fires(rule: Rule, life: Life, state: State) -> bool:
     """Does the change set off the notification?"""
-    if rule.kind is not RuleKind.NOTIFICATION or not _covers(rule, life) or state.snapshot:
+    if rule.kind is not RuleKind.NOTIFICATION or not _covers(rule, life, state) or state.snapshot:
         return False
     match rule.trigger:
         case Trigger.CREATED:
@@ -184,14 +184,33 @@ def fires(rule: Rule, life: Life, state: State) -> bool:
 def reminds(rule: Rule, life: Life, state: State) -> bool:
     return (
         rule.kind is RuleKind.REMINDER
-        and _covers(rule, life)
+        and _covers(rule, life, state)
         and state.facts.scheduled_at is not None
         and not closed(state.facts)
     )
 
 
-def _covers(rule: Rule, life: Life) -> bool:
-    return rule.company == life.company and rule.entity is life.kind
+def _covers(rule: Rule, life: Life, state: State) -> bool:
+    return (
+        rule.company == life.company
+        and rule.entity is life.kind
+        and (rule.locations is None or state.facts.location_id in rule.locations)
+    )
+
+
+def unclear(published: Iterable[Publish]) -> set[tuple[str, EntityKind, str]]:
+    """Entities in a status of which the company has changed what it means: who read what first counts."""
+    items = list(published)
+    odd = {
+        (item.value.company, item.value.id)
+        for item in items
+        if isinstance(item.value, Status) and item.value.version > 1
+    }
+    return {
+        (life.company, life.kind, life.entity_id)
+        for life in lives(items)
+        if any((life.company, state.facts.status_id) in odd for state in life.states)
+    }
 
 
 def due(rule: Rule, anchor: str, occurred_at: int) -> int:
@@ -202,11 +221,6 @@ def due(rule: Rule, anchor: str, occurred_at: int) -> int:
     return occurred_at + rule.delay * minutes[rule.delay_unit] * MINUTE
 
 
-def is_open(now: int) -> bool:
-    minute = (now + ZONE) % DAY // MINUTE
-    return OPENS <= minute < CLOSES
-
-
 def named(rule: Rule, life: Life, state: State) -> Name:
     anchor = str(state.facts.scheduled_at) if rule.kind is RuleKind.REMINDER else state.change.event_id
     return Name(rule.company, rule.id, life.kind, life.entity_id, anchor, state.facts.customer_id)
@@ -215,9 +229,11 @@ def named(rule: Rule, life: Life, state: State) -> Name:
 def must_be_armed(published: Sequence[Publish]) -> set[Name]:
     """Messages of which the delivery log must speak, whoever crashed when."""
     rules = Rules(published).stable()
+    vague = unclear(published)
     return {
         named(rule, life, state)
         for life in lives(published)
+        if (life.company, life.kind, life.entity_id) not in vague
         for state in life.states
         for rule in rules
         if fires(rule, life, state) or reminds(rule, life, state)
@@ -227,14 +243,19 @@ def must_be_armed(published: Sequence[Publish]) -> set[Name]:
 def must_be_pending(published: Sequence[Publish], now: int) -> dict[Name, int]:
     """Reminders that lie ahead when all is read and calm, with their moments: P5 and P6."""
     found: dict[Name, int] = {}
+    places = Places(published)
+    vague = unclear(published)
     for life in lives(published):
         if life.deleted is not None or not life.states:
+            continue
+        if (life.company, life.kind, life.entity_id) in vague:
             continue
         state = life.states[-1]
         for rule in Rules(published).newest():
             if rule.enabled and reminds(rule, life, state):
                 name = named(rule, life, state)
                 moment = due(rule, name.anchor, state.change.occurred_at)
+                moment = places.reminder(life.company, state.facts.location_id, moment)
                 if moment > now:
                     found[name] = moment
     return found
@@ -243,8 +264,13 @@ def must_be_pending(published: Sequence[Publish], now: int) -> dict[Name, int]:
 def must_be_sent(published: Sequence[Publish]) -> set[Name]:
     """Messages that nothing in the story stands against."""
     agreed = always_agreed(published)
+    places = Places(published)
+    vague = unclear(published)
     found: set[Name] = set()
     for life in lives(published):
+        if (life.company, life.kind, life.entity_id) in vague:
+            continue
+        quiet = places.ever_quiet(life.company)
         for index, state in enumerate(life.states):
             later = life.states[index + 1 :]
             for rule in Rules(published).fixed():
@@ -254,10 +280,14 @@ def must_be_sent(published: Sequence[Publish]) -> set[Name]:
                     continue
                 if any(other.facts.customer_id != state.facts.customer_id for other in later):
                     continue
+                if any(not _covers(rule, life, other) for other in later):
+                    continue
                 if fires(rule, life, state):
-                    if _undisturbed(rule, state, later):
+                    # What is held for the quiet gives way to what is newer, or is stale by then.
+                    alone = not quiet or len(life.states) == 1
+                    if alone and _undisturbed(rule, state, later):
                         found.add(named(rule, life, state))
-                elif reminds(rule, life, state) and not later:
+                elif reminds(rule, life, state) and not later and not quiet:
                     name = named(rule, life, state)
                     # Since when this time has stood is not told here: no state before had another.
                     in_time = due(rule, name.anchor, 0) >= max(map(_since, life.states))
@@ -287,6 +317,7 @@ def _undisturbed(rule: Rule, state: State, later: Sequence[State]) -> bool:
 def always_agreed(published: Sequence[Publish]) -> Mapping[tuple[str, str, Channel], bool]:
     """Customers known from the first second who never said no."""
     found: dict[tuple[str, str, Channel], bool] = {}
+    stopped = {item.value.company for item in published if isinstance(item.value, Suppression)}
     for item in published:
         customer = item.value
         if isinstance(customer, Customer):
@@ -295,5 +326,6 @@ def always_agreed(published: Sequence[Publish]) -> Mapping[tuple[str, str, Chann
                 (Channel.EMAIL, customer.email_consent),
             ):
                 key = customer.company, customer.customer_id, channel
-                found[key] = yes and found.get(key, item.at < 1.0)
+                said_stop = channel is Channel.SMS and customer.company in stopped
+                found[key] = yes and not said_stop and found.get(key, item.at < 1.0)
     return found

@@ -30,6 +30,9 @@ LISTED_AFTER = 4.0
 """Seconds until a message shows in the provider's list."""
 
 
+MODES = ("times_out", "late", "throttle", "outage", "reject", "gone", "raise")
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A message handed to a provider: the final check was passed at this moment."""
@@ -49,7 +52,7 @@ class Taken:
 class Provider:
     """One channel. ``mode`` is what it does with a call now: ``ok``, ``times_out`` (after it took the message
     or before), ``late`` (takes it after the caller gave up), ``throttle``, ``outage``, ``reject``, ``gone``
-    (rejects the address for ever), ``raise``."""
+    (rejects the address for ever), ``raise``, or ``mixed``: with each call another."""
 
     def __init__(self, channel: Channel, loop: SimLoop, random: Random, epoch: int) -> None:
         self.channel = channel
@@ -89,7 +92,10 @@ class Provider:
 
     async def send(self, worker: SimWorker, message: Message) -> Outcome:
         self.calls.append(Call(self._loop.seconds, worker, message))
+        await asyncio.sleep(self._random.random() ** 3 * 0.1)  # until the request leaves: some freeze here
         name, mode = f"sim-{self.channel}", self.mode
+        if mode == "mixed":
+            mode = self._random.choice(("ok", *MODES))
         latency = self.latency()
         if mode == "times_out":
             if self._random.random() < 0.6:

@@ -11,8 +11,8 @@ import argparse
 import gc
 import logging
 import os
+import re
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -22,11 +22,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tests.simulation import awaits
 from tests.simulation.checks import violations
-from tests.simulation.story import Story, story
+from tests.simulation.items import Story
+from tests.simulation.story import story
 from tests.simulation.world import Outcome, World
 
 CHUNK = 20
 MOST_SHOWN = 5
+ENOUGH = 1_000
+"""Seeds in which every await must have been met by a death."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +37,19 @@ class Result:
     seed: int
     violations: tuple[str, ...]
     hit: frozenset[str]
+    """Awaits at which a worker died."""
+    froze: frozenset[str]
     kills: int
+    frozen: int
     taken: int
     records: int
 
 
-def told(seed: int, *, zombies: bool = False, focus: Sequence[str] = ()) -> Story:
+def told(seed: int, *, focus: Sequence[str] = ()) -> Story:
     """``focus``: parts of source lines; workers die only at awaits in such lines."""
     sites = awaits.sites()
     some = tuple(site for site, line in sites.items() if any(part in line for part in focus))
-    return story(seed, sites=some or tuple(sites), zombies=zombies)
+    return story(seed, sites=some or tuple(sites))
 
 
 def play(one: Story) -> tuple[Outcome, list[str]]:
@@ -52,22 +58,26 @@ def play(one: Story) -> tuple[Outcome, list[str]]:
     return out, violations(out)
 
 
-def run_seed(seed: int, *, zombies: bool = False, focus: Sequence[str] = ()) -> Result:
-    out, broken = play(told(seed, zombies=zombies, focus=focus))
+def run_seed(seed: int, *, focus: Sequence[str] = ()) -> Result:
+    out, broken = play(told(seed, focus=focus))
     taken = sum(len(provider.taken) for provider in out.providers.values())
-    return Result(seed, tuple(broken), frozenset(out.hit), out.kills, taken, len(out.log))
+    return Result(
+        *(seed, tuple(broken), frozenset(out.hit), frozenset(out.froze)),
+        *(out.kills, out.frozen, taken, len(out.log)),
+    )
 
 
-def run_chunk(seeds: Sequence[int], zombies: bool) -> list[Result]:
+def run_chunk(seeds: Sequence[int]) -> list[Result]:
     logging.disable(logging.CRITICAL)  # workers die in every run; what matters is judged
-    results = [run_seed(seed, zombies=zombies) for seed in seeds]
+    results = [run_seed(seed) for seed in seeds]
     gc.collect()
     return results
 
 
 def kind_of(violation: str) -> str:
-    """What a story must keep when it is shortened: the promise that is broken."""
-    return violation[:2] if violation[:1] == "P" else violation.split(":", maxsplit=1)[0][-20:]
+    """What a story must keep when it is shortened: the promise that is broken, and how."""
+    found = re.match(r"P\d [a-z0-9 ,]*[a-z]{3,}|\D{3,30}", violation)
+    return found.group() if found is not None else violation[:20]
 
 
 def shorten(one: Story, broken: Sequence[str]) -> Story:
@@ -92,15 +102,14 @@ def shorten(one: Story, broken: Sequence[str]) -> Story:
         size = max(1, size // 2)
 
 
-def show(seed: int, console: Console, *, zombies: bool = False, keep: Sequence[int] | None = None) -> bool:
+def show(seed: int, console: Console, *, keep: Sequence[int] | None = None) -> bool:
     """Plays one seed and tells its story, shortened if it fails; True: all promises were kept."""
-    whole = told(seed, zombies=zombies)
+    whole = told(seed)
     one = whole if keep is None else whole.only([whole.items[number] for number in keep])
     _, broken = play(one)
     if broken and keep is None:
         one = shorten(one, broken)
         _, broken = play(one)
-    flag = " --zombies" if zombies else ""
     console.print(f"seed {seed}: {one.setting}", highlight=False, markup=False)
     numbers = [whole.items.index(item) for item in one.items]
     if broken:
@@ -112,20 +121,20 @@ def show(seed: int, console: Console, *, zombies: bool = False, keep: Sequence[i
             console.print(f"BROKEN {text}", style="red", highlight=False, markup=False, soft_wrap=True)
         kept = ",".join(map(str, numbers))
         console.print(
-            f"python -m tests.simulation.run --seed {seed} --keep {kept}{flag}", markup=False, soft_wrap=True
+            f"python -m tests.simulation.run --seed {seed} --keep {kept}", markup=False, soft_wrap=True
         )
     else:
         console.print("all promises kept")
     return not broken
 
 
-def sweep(first: int, count: int, console: Console, *, zombies: bool = False) -> list[Result]:
+def sweep(first: int, count: int, console: Console) -> list[Result]:
     chunks = [range(seed, min(seed + CHUNK, first + count)) for seed in range(first, first + count, CHUNK)]
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     results: list[Result] = []
     with ProcessPoolExecutor(os.cpu_count()) as pool, Progress(*columns, console=console) as progress:
         task = progress.add_task("seeds", total=count)
-        for chunk in pool.map(run_chunk, chunks, [zombies] * len(chunks)):
+        for chunk in pool.map(run_chunk, chunks):
             results += chunk
             failed = sum(bool(result.violations) for result in results)
             progress.update(task, completed=len(results), description=f"seeds, {failed} failed")
@@ -138,34 +147,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="only this one, told as a story")
     parser.add_argument("--keep", help="numbers of the items that the story keeps: 3,5,8")
-    parser.add_argument(
-        "--zombies", action="store_true", help="workers freeze beyond the session time-out, and wake"
-    )
     options = parser.parse_args(arguments)
     console = Console()
     logging.disable(logging.CRITICAL)
     if options.seed is not None:
         keep = [int(number) for number in options.keep.split(",") if number] if options.keep else None
-        return 0 if show(options.seed, console, zombies=options.zombies, keep=keep) else 1
-    results = sweep(options.first, options.seeds, console, zombies=options.zombies)
+        return 0 if show(options.seed, console, keep=keep) else 1
+    results = sweep(options.first, options.seeds, console)
     failed = [result for result in results if result.violations]
     hit = frozenset().union(*(result.hit for result in results))
     console.print(
-        f"{len(results)} seeds, {len(failed)} failed; {sum(r.kills for r in results)} kills at {len(hit)} of "
-        f"{len(awaits.sites())} awaits; {sum(r.taken for r in results)} messages taken by the providers, "
+        f"{len(results)} seeds, {len(failed)} failed; {sum(r.kills for r in results)} kills, "
+        f"at {len(hit)} of {len(awaits.sites())} awaits; {sum(r.frozen for r in results)} workers frozen; "
+        f"{sum(r.taken for r in results)} messages taken by the providers, "
         f"{sum(r.records for r in results)} log records"
     )
     missed = sorted(awaits.sites().keys() - hit)
-    if missed and len(results) >= 1_000:
-        console.print(f"nobody died at: {', '.join(missed)}", markup=False)
+    if missed and len(results) >= ENOUGH:
+        console.print(f"nobody died at: {', '.join(missed)}", style="red", markup=False)
     if failed:
-        counts = Counter(kind_of(text) for result in failed for text in result.violations)
-        console.print(f"broken: {dict(counts)}", markup=False)
-        flag = " --zombies" if options.zombies else ""
-        for result in failed[:MOST_SHOWN]:
-            console.print(f"python -m tests.simulation.run --seed {result.seed}{flag}", markup=False)
-        show(failed[0].seed, console, zombies=options.zombies)
-    return 1 if failed else 0
+        kinds: dict[str, list[int]] = {}
+        for result in failed:
+            for kind in dict.fromkeys(map(kind_of, result.violations)):
+                kinds.setdefault(kind, []).append(result.seed)
+        for kind, seeds in sorted(kinds.items(), key=lambda item: -len(item[1])):
+            console.print(f"{len(seeds):4} {kind}: seeds {seeds[:MOST_SHOWN]}", markup=False)
+        show(failed[0].seed, console)
+    return 1 if failed or (missed and len(results) >= ENOUGH) else 0
 
 
 if __name__ == "__main__":

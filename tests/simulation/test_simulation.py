@@ -7,18 +7,20 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 
 import pytest
 
 from tests.simulation import awaits
 from tests.simulation.checks import violations
+from tests.simulation.items import Publish
 from tests.simulation.mutants import broken
-from tests.simulation.run import play, run_seed, shorten, told
-from tests.simulation.story import Publish
+from tests.simulation.run import play, run_chunk, run_seed, shorten, told
 from tests.simulation.world import World
 
-SEEDS = 150
+ROUNDS = 12
+"""Seeds of one await: each is a story in which somebody dies there, if somebody gets there."""
 
 
 @pytest.fixture(autouse=True)
@@ -29,13 +31,30 @@ def _quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-@pytest.mark.parametrize("first", range(0, SEEDS, 30))
-def test_every_promise_is_kept(first: int) -> None:
-    results = [run_seed(seed) for seed in range(first, first + 30)]
-    failed = {result.seed: result.violations[0] for result in results if result.violations}
-    assert not failed, f"python -m tests.simulation.run --seed {min(failed)}"
-    assert sum(result.kills for result in results) >= 5, "workers die"
-    assert sum(result.taken for result in results) >= 20, "messages are sent"
+@pytest.mark.timeout(600)
+def test_workers_die_at_every_await_and_every_promise_is_kept() -> None:
+    """The awaits are those of the code: a new one that no story reaches is told here. What can't be reached
+    is listed with its reason in ``awaits.NOT_SIMULATED``."""
+    sites = list(awaits.sites())
+    hit: set[str] = set()
+    failed: dict[int, str] = {}
+    kills = frozen = taken = 0
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        for turn in range(ROUNDS):
+            # Seed by seed the awaits take their turn, see ``faults``.
+            left = [[turn * len(sites) + n] for n, site in enumerate(sites) if site not in hit]
+            for result in (
+                result for results in pool.map(run_chunk, left, chunksize=4) for result in results
+            ):
+                hit |= result.hit
+                kills, frozen, taken = kills + result.kills, frozen + result.frozen, taken + result.taken
+                if result.violations:
+                    failed[result.seed] = result.violations[0]
+    command = f"python -m tests.simulation.run --seed {min(failed, default=0)}"
+    assert not failed, f"{failed}; to see one told and shortened: {command}"
+    missed = [site for site in sites if site not in hit]
+    assert not missed, "nobody died there: either nobody can get there, or no story leads there"
+    assert min(kills, frozen, taken) > len(sites), "workers die, freeze and send"
 
 
 def test_a_seed_is_the_same_run_in_every_process() -> None:
@@ -72,8 +91,14 @@ def test_awaits_are_found_in_the_source() -> None:
     found = awaits.sites()
     assert "outputs.Outputs.send#1" in found
     assert any(site.startswith("sender_partition.SenderPartition._round#") for site in found)
-    assert all(site.partition(".")[0] in awaits.MODULES for site in found)
-    assert len(found) > 60
+    assert len(found) > 100
+
+
+def test_what_is_not_simulated_exists() -> None:
+    every = {site for site, _ in awaits.every()}
+    for beginning, reason in awaits.NOT_SIMULATED.items():
+        assert any(site.startswith(beginning) for site in every), beginning
+        assert reason
 
 
 def test_the_oracle_sees_a_lost_change() -> None:

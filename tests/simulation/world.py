@@ -11,22 +11,28 @@ from random import Random
 
 import agents.entity_partition
 import agents.sender_partition
+from agents import lookout
 from schemas.errors import DecodeError
 from schemas.records import Change, Channel, Customer, DeadLetter, Delivery, Timer
 from streams.kafka.batches import RecordBatch
 from streams.kafka.topics import REFERENCE_TOPICS
 from streams.stages.fencing import Fenced
-from tests.simulation import awaits
 from tests.simulation.broker import Broker, Stored
 from tests.simulation.disk import SimDisk
+from tests.simulation.group import Group
+from tests.simulation.harm import Harm
+from tests.simulation.items import EPOCH, KINDS, LENGTH, PARTITIONS, POISON, Publish, Story
 from tests.simulation.loop import Deadlock, SimLoop
+from tests.simulation.ports import CODEC, Machine
 from tests.simulation.provider import Provider
-from tests.simulation.story import EPOCH, KINDS, LENGTH, PARTITIONS, POISON, Fault, Item, Publish, Story
-from tests.simulation.worker import CHANNELS, CODEC, SESSION, Group, Machine, SimWorker
+from tests.simulation.worker import CHANNELS, SESSION, SimWorker
 
 REST = 1_800.0
 """Seconds within which a healed system must come to rest."""
-IDLE_LOOK = 3_600.0
+MONTHS = 36 * 86_400.0
+LOOKOUT = 200.0
+"""Well below the time for which this log keeps what may be compacted, as the runtime's is."""
+IDLE_LOOK = 7_200.0
 """In the place of the runtime's sleeps of a minute, which a simulation of days need not go through. A wake-up
 that is missing shows all the more."""
 
@@ -72,13 +78,21 @@ class Outcome:
     timers: list[tuple[float, Timer, int]] = field(default_factory=list)
     """Commands that a sender partition has worked on: when, which, and the version of the change in it."""
     customers: list[tuple[float, Customer]] = field(default_factory=list)
-    rules_seen: dict[int, dict[tuple[str, str], tuple[bool, str]]] = field(default_factory=dict)
+    stepped: list[tuple[SimWorker, float, float]] = field(default_factory=list)
+    """Whose machine's clock was wrong, from when to when."""
+    recreated: set[str] = field(default_factory=set)
+    """Topics that were deleted and made anew."""
     rest_at: float = -1.0
     pending: list[Row] = field(default_factory=list)
     left: list[Row] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     kills: int = 0
+    frozen: int = 0
     hit: set[str] = field(default_factory=set)
+    """Awaits at which a worker died."""
+    froze: set[str] = field(default_factory=set)
+    later: list[str] = field(default_factory=list)
+    """What should not be there 36 days later."""
     steps: int = 0
     seconds: float = 0.0
 
@@ -103,6 +117,7 @@ class World:
         self.broker = Broker(self.loop, self.random, _COUNTS, EPOCH)
         self.providers = {channel: Provider(channel, self.loop, self.random, EPOCH) for channel in CHANNELS}
         self.group = Group(self, self.random)
+        self.harm = Harm(self)
         self.machines = {
             f"m{number}": Machine(f"m{number}", SimDisk(self.random))
             for number in range(story.setting.machines)
@@ -110,19 +125,24 @@ class World:
         self.out = Outcome(story, providers=self.providers)
         self._number = 0
         self._consents_noted: set[tuple[int, int]] = set()
-        self._healed = False
+        self.healed = False
         self._over = False
-        self._graves: list[SimWorker] = []
+        self._workers: list[SimWorker] = []
 
     def run(self) -> Outcome:
-        looks = agents.sender_partition._LONGEST_SLEEP, agents.entity_partition._TIDY_LOOK
+        looks = agents.sender_partition._LONGEST_SLEEP, agents.entity_partition._TIDY_LOOK, lookout._EVERY
         agents.sender_partition._LONGEST_SLEEP = agents.entity_partition._TIDY_LOOK = IDLE_LOOK
+        lookout._EVERY = LOOKOUT
         try:
             self.loop.run_until_complete(self._play())
         except Deadlock:
             self.out.errors.append("deadlock: nobody has anything left to do")
         finally:
-            agents.sender_partition._LONGEST_SLEEP, agents.entity_partition._TIDY_LOOK = looks
+            (
+                agents.sender_partition._LONGEST_SLEEP,
+                agents.entity_partition._TIDY_LOOK,
+                lookout._EVERY,
+            ) = looks
         self._read_logs()
         self.out.steps, self.out.seconds = self.loop.steps, self.loop.seconds
         self._bury()
@@ -133,8 +153,7 @@ class World:
         """Ends the coroutines of all workers here and now: their ``finally`` must not run within another
         run, whenever the collector finds them."""
         self._over = True
-        workers = [machine.worker for machine in self.machines.values() if machine.worker is not None]
-        for worker in [*self._graves, *workers]:
+        for worker in self._workers:
             for task in list(worker.tasks):
                 with contextlib.suppress(RuntimeError):
                     task.get_coro().close()
@@ -149,7 +168,10 @@ class World:
         for happening in self.story.items:
             if happening.at > self.loop.seconds:
                 await asyncio.sleep(happening.at - self.loop.seconds)
-            self._happen(happening)
+            if isinstance(happening, Publish):
+                self._publish(happening)
+            else:
+                self.harm.happen(happening)
         await asyncio.sleep(max(0.0, LENGTH - self.loop.seconds))
         self._heal()
         if not await self._rest(REST):
@@ -159,12 +181,16 @@ class World:
         self.out.pending = list(self._rows())
         await self._to_the_end()
         self.out.left = list(self._rows())
+        if self.setting.later:
+            await self._later()
 
-    def _happen(self, item: Item) -> None:
-        if isinstance(item, Publish):
-            self._publish(item)
-        else:
-            self._fault(item)
+    def _heal(self) -> None:
+        self.healed = True
+        lookout._EVERY = IDLE_LOOK
+        self.harm.heal()
+        for machine in self.machines.values():
+            if machine.worker is None:
+                self.loop.at(self.loop.seconds + 1.0, self.start_again, machine)
 
     def _publish(self, item: Publish) -> None:
         value = item.value
@@ -178,16 +204,36 @@ class World:
         self.out.places[len(self.out.published)] = (item.topic, partition, offset)
         self.out.published.append(item)
 
+    async def _later(self) -> None:
+        """36 days go by, then all disks are lost: what is over is forgotten, nothing is told or sent."""
+        before = self._told()
+        await asyncio.sleep(MONTHS)
+        self.broker.compact()
+        for machine in self.machines.values():
+            if machine.worker is not None:
+                self.kill(machine.worker, "lose", 1.0)
+        if not await self._rest(REST):
+            self.out.errors.append("it did not come to rest after 36 days")
+        if self._told() != before:
+            self.out.later.append(f"told and sent {before}, later {self._told()}")
+        for machine in self.machines.values():
+            if machine.worker is not None:
+                self.out.later += machine.worker.remembered()
+
+    def _told(self) -> tuple[int, ...]:
+        return (
+            self.broker.topics["delivery-log"][0].end,
+            *(len(provider.calls) for provider in self.providers.values()),
+        )
+
     async def _rest(self, longest: float) -> bool:
         """True once everybody has been idle for some looks."""
         deadline = self.loop.seconds + longest
         idle = 0
         while self.loop.seconds < deadline and len(self.out.errors) < 4:
             await asyncio.sleep(0.7)
+            self._look()
             workers = [machine.worker for machine in self.machines.values()]
-            for worker in workers:
-                if worker is not None and (failure := worker.host.failure()) is not None:
-                    worker._fail(failure)
             calm = all(worker is not None and worker.alive and worker.idle for worker in workers)
             calm = calm and not any(w is not None and w.gate.closed() for w in workers)
             idle = idle + 1 if calm else 0
@@ -195,12 +241,18 @@ class World:
                 return True
         return False
 
+    def _look(self) -> None:
+        for machine in self.machines.values():
+            if machine.worker is not None:
+                machine.worker.look()
+
     async def _to_the_end(self) -> None:
         """From one due time to the next, until nothing waits, two days have gone by, or what is due is not
         looked at any more."""
         stuck = 0
         deadline = self.loop.seconds + 2 * 86_400
         while self.loop.seconds < deadline:
+            self._look()
             parts = [
                 part for m in self.machines.values() if m.worker for part in m.worker.host.timers.values()
             ]
@@ -232,33 +284,52 @@ class World:
             return
         self._number += 1
         worker = machine.worker = SimWorker(self, machine, self._number)
+        self._workers.append(worker)
         worker.start(worker.run(), "run")
+        self.harm.began(worker)
+
+    def start_again(self, machine: Machine) -> None:
+        if machine.worker is not None:  # it has not finished leaving
+            self.loop.at(self.loop.seconds + 1.0, self.start_again, machine)
+        else:
+            self._start(machine)
 
     def died(self, worker: SimWorker) -> None:
         """The worker ended itself by an error; somebody starts it again."""
-        if isinstance(worker.error, Fenced) and worker.expired:
+        if self._ousted(worker):
             self.ended(worker)
         elif worker.alive and not self._over:
             self.out.errors.append(f"{worker.name} ended: {worker.error!r}")
-            self._kill(worker, "keep", 1.0 if len(self.out.errors) < 4 else 1e9)  # not for ever
+            self.kill(worker, "keep", 1.0 if len(self.out.errors) < 4 else 1e9)  # not for ever
+
+    def _ousted(self, worker: SimWorker) -> bool:
+        """Fenced, and one of the two had slept for too long. A worker that wakes in the middle of opening a
+        partition may claim it before it hears that it has gone to another."""
+        fenced = _fenced(worker.error)
+        slept = {worker.name for worker in self._workers if worker.expired}
+        return bool(fenced) and all(
+            worker.expired or any(f"({name})" in str(error) for name in slept) for error in fenced
+        )
 
     def ended(self, worker: SimWorker) -> None:
         """The worker ended as it may; somebody starts it again."""
-        self._kill(worker, "keep", 1.0)
+        self.kill(worker, "keep", 1.0)
+
+    def crashed(self, worker: SimWorker) -> None:
+        """The worker has met a record that kills it."""
+        self.kill(worker, "keep", 1.0)
 
     def stopped(self, worker: SimWorker) -> None:
         """The worker has left in order."""
         worker.alive = False
-        self._graves.append(worker)
         if worker.machine.worker is worker:
             worker.machine.worker = None
 
-    def _kill(self, worker: SimWorker, disk: str, down: float) -> None:
+    def kill(self, worker: SimWorker, disk: str, down: float) -> None:
         if not worker.alive:
             return
         worker.alive = False
         worker.watch = None
-        self._graves.append(worker)
         self.out.kills += 1
         worker.producer.die()
         for provider in self.providers.values():
@@ -268,112 +339,7 @@ class World:
         now = self.loop.seconds
         self.loop.at(now + SESSION, self.group.remove, worker)
         if down < 1e6:
-            self.loop.at(now + (1.0 if self._healed else down), self._start, worker.machine)
-
-    # --- faults
-
-    def _fault(self, fault: Fault) -> None:
-        machine = self.machines.get(fault.to)
-        worker = machine.worker if machine is not None else None
-        end = self.loop.seconds + fault.seconds
-        if fault.what == "kill" and worker is not None:
-            disk, _, site = fault.how.partition("@")
-            self._arm(worker, site, fault.skip, disk, fault.seconds)
-        elif fault.what == "stop" and worker is not None:
-            self.group.leave(worker)
-            self.loop.at(end, self._start_again, machine)
-        elif fault.what == "provider":
-            provider = self.providers[Channel(fault.to)]
-            provider.mode = fault.how
-            self.loop.at(end, self._set_mode, provider, fault.how)
-        elif fault.what == "broker" and fault.to == "trouble":
-            self.broker.trouble = 0.3
-            self.loop.at(end, self._calm_broker)
-        elif fault.what == "broker":
-            self.broker.slow = 50.0
-            self.loop.at(end, self._calm_broker)
-        elif fault.what == "compact":
-            self.broker.compact()
-        elif fault.what == "tables" and worker is not None:
-            worker.tables_slow = fault.seconds
-            self.loop.at(end, self._fast_tables, worker)
-        elif fault.what == "silent" and worker is not None:
-            worker.lapsed = self.loop.seconds
-            self.loop.at(end, self._heard, worker)
-        elif fault.what == "rewind":
-            self.broker.committed.clear()
-        elif fault.what == "freeze" and worker is not None:
-            worker.frozen = True
-            worker.lapsed = self.loop.seconds
-            self.loop.at(self.loop.seconds + SESSION, self._expire, worker)
-            self.loop.at(end, self._thaw, worker)
-
-    def _arm(self, worker: SimWorker, site: str, skip: int, disk: str, down: float) -> None:
-        """Kills the worker when a task of its reaches the await (any, if none is named)."""
-        left = skip
-
-        def watch(task: asyncio.Task[object]) -> None:
-            nonlocal left
-            at = list(awaits.where(task))
-            if (site in at) if site else at:
-                left -= 1
-                if left < 0:
-                    self.out.hit.update(at)
-                    self._kill(worker, disk, down)
-
-        worker.watch = watch
-
-    def _set_mode(self, provider: Provider, mode: str) -> None:
-        if provider.mode == mode:
-            provider.mode = "ok"
-
-    def _calm_broker(self) -> None:
-        self.broker.trouble, self.broker.slow = 0.0, 1.0
-
-    def _fast_tables(self, worker: SimWorker) -> None:
-        worker.tables_slow = 0.0
-
-    def _heard(self, worker: SimWorker) -> None:
-        worker.lapsed = None
-
-    def _start_again(self, machine: Machine) -> None:
-        if machine.worker is not None:  # it has not finished leaving
-            self.loop.at(self.loop.seconds + 1.0, self._start_again, machine)
-        else:
-            self._start(machine)
-
-    def _expire(self, worker: SimWorker) -> None:
-        if worker.frozen:
-            worker.expired = True
-            self.group.remove(worker)
-
-    def _thaw(self, worker: SimWorker) -> None:
-        if not worker.frozen or not worker.alive:
-            return
-        self.loop.thaw(worker)
-        self.loop.at(self.loop.seconds + self.random.random(), self._confirm, worker)
-
-    def _confirm(self, worker: SimWorker) -> None:
-        """The first heartbeat after waking: still a member, or told to join again."""
-        if not worker.alive:
-            return
-        if worker not in self.group.members:
-            worker.order("revoke", -1)
-            self.group.join(worker)
-        worker.lapsed = None
-
-    def _heal(self) -> None:
-        self._healed = True
-        self._calm_broker()
-        for provider in self.providers.values():
-            provider.mode = "ok"
-        for machine in self.machines.values():
-            if machine.worker is not None:
-                machine.worker.watch = None
-                machine.worker.tables_slow = 0.0
-                self._thaw(machine.worker)
-            else:
-                self.loop.at(self.loop.seconds + 1.0, self._start_again, machine)
+            self.loop.at(now + (1.0 if self.healed else down), self._start, worker.machine)
 
     # --- what the checks are told
 
@@ -409,6 +375,14 @@ class World:
         for context in self.loop.errors:
             error = context.get("exception")
             self.out.errors.append(f"{context.get('message')}: {error!r}")
+
+
+def _fenced(error: BaseException | None) -> list[BaseException]:
+    """The errors that are one, if all of them say that another owner has taken over."""
+    if isinstance(error, BaseExceptionGroup):
+        found = [_fenced(one) for one in error.exceptions]
+        return [one for some in found for one in some] if all(found) else []
+    return [error] if isinstance(error, Fenced) else []
 
 
 def rows(part: agents.sender_partition.SenderPartition) -> Iterator[Row]:

@@ -1,0 +1,111 @@
+"""What goes wrong in a story: deaths at awaits, frozen workers, disks, brokers, providers, clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+from tests.simulation.items import ANY, DEADLY, LENGTH, Fault, Item, Publish, Setting
+from tests.simulation.provider import MODES
+
+DISKS = (
+    "keep",
+    "keep",
+    "keep",
+    "flush",
+    "flush",
+    "flush",
+    "lose",
+    "damage",
+    "ahead",
+    "old",
+    "other",
+    "format",
+)
+PACED = ("_pace#1", "until_owned#1", "_send#2", "pause#3", "pause#4")
+"""Awaits that are met, or met more often, where messages queue for their turn."""
+SILENT = ("until_owned#1", "_send#2")
+"""Awaits that are met only while a worker hears nothing from its group."""
+
+
+def faults(
+    setting: Setting, random: Random, sites: Sequence[str], seed: int, moments: Sequence[float]
+) -> list[Item]:
+    """``sites``: the awaits at which workers die in turn, seed by seed; none: whenever it comes."""
+
+    def when() -> float:
+        """Mostly soon after something else has happened or become due."""
+        if random.random() < 0.3:
+            return random.uniform(0.0, LENGTH)
+        return random.choice(moments) + random.random() ** 2 * 3.0
+
+    machines = [f"m{number}" for number in range(setting.machines)]
+    made: list[Item] = []
+    if sites and random.random() < 0.8:
+        site = sites[seed % len(sites)]
+        made.append(_death(site, random))
+        if random.random() < 0.8:
+            made += provocation(machines, random, when, site)
+    for _ in range(random.choice((0, 0, 1, 1, 2))):
+        how = random.choice(DISKS)
+        made.append(Fault(when(), "kill", random.choice(machines), random.uniform(0.5, 40), how))
+    if random.random() < 0.5:
+        site = f"@{random.choice(sites)}" if sites and random.random() < 0.5 else ""
+        made.append(Fault(when(), "freeze", random.choice(machines), random.uniform(1, 60), site))
+    if random.random() < 0.3:
+        made.append(Fault(when(), "stop", random.choice(machines), random.uniform(0.5, 40)))
+    for _ in range(random.choice((0, 1, 1, 2))):
+        mode = random.choice((*MODES, "mixed"))
+        made.append(Fault(when(), "provider", random.choice(("sms", "email")), random.uniform(5, 400), mode))
+    if random.random() < 0.3:
+        made.append(Fault(when(), "broker", "trouble", random.uniform(5, 200)))
+    if random.random() < 0.2:
+        made.append(Fault(when(), "broker", "slow", random.uniform(5, 200)))
+    if random.random() < 0.1:
+        made.append(Fault(when(), "broker", "away", random.uniform(5, 60)))
+    for _ in range(random.choice((0, 1, 2))):
+        made.append(Fault(when(), "compact"))
+    if random.random() < 0.2:
+        made.append(Fault(when(), "tables", random.choice(machines), random.uniform(5, 90)))
+    if random.random() < 0.25:
+        at = when()
+        made.append(Fault(at, "rewind"))
+        made.append(Fault(at + 0.1, "stop", random.choice(machines), random.uniform(0.5, 40)))
+    if random.random() < 0.2:
+        made.append(Fault(when(), "silent", random.choice(machines), random.uniform(8.5, 9.9)))
+    if random.random() < 0.1:
+        made.append(Fault(when(), "clock", random.choice(machines), random.uniform(5, 300)))
+    if random.random() < 0.1:
+        topic = random.choice(("orders", "leads", "appointments", "customer-consents", "timers"))
+        made.append(Fault(when(), "recreate", topic))
+    return made
+
+
+def _death(site: str, random: Random) -> Fault:
+    """Whoever gets there first dies there: from the start, or at some later moment."""
+    at = 0.0 if random.random() < 0.7 else random.uniform(0.0, LENGTH * 0.4)
+    how = f"{random.choice(DISKS)}@{site}"
+    return Fault(at, "kill", ANY, random.uniform(0.5, 40), how, random.choice((0, 0, 0, 1, 3)))
+
+
+def provocation(machines: Sequence[str], random: Random, when: Callable[[], float], site: str) -> list[Item]:
+    """A rough day: partitions move, acknowledgements are lost, owners freeze and wake, providers are slow,
+    and whatever else leads to the await."""
+    made: list[Item] = []
+    for _ in range(3):
+        made.append(Fault(when(), "stop", random.choice(machines), random.uniform(0.5, 40)))
+        made.append(Fault(when(), "broker", "trouble", random.uniform(20, 200)))
+        made.append(Fault(when(), "freeze", random.choice(machines), random.uniform(12, 60)))
+        mode = random.choice(("times_out", "times_out", "late", "gone", "mixed"))
+        made.append(Fault(when(), "provider", random.choice(("sms", "email")), random.uniform(60, 900), mode))
+    made.append(Fault(when(), "kill", random.choice(machines), 1.0, random.choice(DISKS)))
+    for _ in range(8 if site.endswith(SILENT) else 1):
+        made.append(Fault(when(), "silent", random.choice(machines), random.uniform(8.5, 9.9)))
+    if site.startswith("quarantine") or random.random() < 0.2:
+        topic = random.choice(("orders", "appointments", "customer-consents", "timers"))
+        made.append(Publish(random.uniform(1.0, 600.0), topic, b"acme/e0", DEADLY))
+    if "say_again" in site or random.random() < 0.1:
+        made += [Fault(at, "clock", random.choice(machines), 900.0) for at in (1.0, 1_000.0, 2_000.0)]
+    if site.startswith("partition") or random.random() < 0.2:
+        made += [Fault(when(), "kill", random.choice(machines), 1.0, "ahead") for _ in range(2)]
+    return made
