@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -48,8 +49,8 @@ from streams.clock import clock_of
 from streams.domain.ids import customer_key
 from streams.kafka.producer import ProduceError
 
-Result = Literal["put back", "would go back", "settled", "refused", "failed"]
-"""``settled``: there was nothing to put back any more."""
+Result = Literal["put back", "would go back", "known", "settled", "refused", "failed"]
+"""``known``: it was dealt with before. ``settled``: there was nothing to put back any more."""
 
 _BATCH = 500
 _BATCH_BYTES = 16 * 1024 * 1024
@@ -139,30 +140,21 @@ def replay(
         else:
             choice = choice_of(connection, now, topic=topic, error=error, since=since, until=until)
             chosen = [each for each in standings if choice.takes(each.letter)]
-        replaying = Replay(connection, now, dry_run=dry_run, repaired=None)
-        known = [each for each in chosen if each.settled_at is not None and not again]
         open_ = [each for each in chosen if each.settled_at is None or again]
-        if file is not None and open_:
-            replaying.repaired = file.read_bytes()
-        elif edit and open_:
-            replaying.repaired = _edited(connection, open_[0])
+        # Who names a letter is told that it was dealt with; who chooses by a filter wants the others.
+        known = [each for each in chosen if each not in open_] if names else []
+        repaired = None
+        if open_ and (file is not None or edit):
+            repaired = file.read_bytes() if file is not None else _edited(connection, open_[0])
         if filtered and not dry_run and not yes and len(open_) > 1 and may_ask():
             click.confirm(f"Put back {counted(len(open_), 'record')}?", abort=True)
-        if not as_json:
-            for each in known if names else []:
-                click.echo(f"{each.name}: {one_line(each.settled)} already (--again puts it back once more)")
-        answers = replaying.all_(open_)
-        failed = _tell(answers, len(open_), as_json=as_json)
-        if as_json:
-            for each in known if names else []:
-                print_json({"id": str(each.name), "result": "known", "why": each.settled})
-            if failed:
-                raise click.exceptions.Exit(1)
-            return
-    if not filtered and not open_:
-        return
-    if not open_:
-        click.echo(f"nothing to put back{f': all {len(known)} have been dealt with' if known else ''}")
+        answers = chain(
+            (Answer(each.name, "known", each.settled) for each in known),
+            Replay(connection, now, dry_run=dry_run, repaired=repaired).all_(open_),
+        )
+        failed = _tell(answers, len(known) + len(open_), as_json=as_json)
+    if failed and as_json:
+        raise click.exceptions.Exit(1)
     if failed:
         raise click.ClickException(
             f"{counted(failed, 'record')} could not be put back, see above; "
@@ -177,7 +169,7 @@ class Replay:
         self._connection = connection
         self._now = now
         self._dry_run = dry_run
-        self.repaired = repaired
+        self._repaired = repaired
         self._companies: dict[str, Company] = {}
         self._customers: dict[bytes, tuple[int, int]] = {}
         """By key: (version, broker's time) of the newest record in ``consents``; version -1: forgotten."""
@@ -225,28 +217,32 @@ class Replay:
             return refused(
                 f"topic {name.topic} has no partition {name.partition} any more: have it published again"
             )
-        value, form = letter.value, ""
-        if self.repaired is None:
-            if is_cut(letter):
-                return refused(
-                    "only the beginning of the value is here: give all of a smaller one with --value"
-                )
-        elif name.topic in OURS:
+        if self._repaired is None and is_cut(letter):
+            return refused("only the beginning of the value is here: give all of a smaller one with --value")
+        if self._repaired is not None and name.topic in OURS:
             return refused(f"{name.topic} is written by Carillon alone: repair the record that caused it")
-        else:
-            try:
-                value, form = as_the_topic_has_it(self._connection, letter, self.repaired)
-            except DecodeError as error:
-                return refused(str(error))
+        try:
+            value, form = self._value(letter)
+        except DecodeError as error:
+            return refused(str(error))
         verdict = judge(self._connection, name.topic, letter.key, value)
         if verdict.problem:
             return refused(verdict.problem)
-        if self.repaired is not None and (why := other_owner(letter.key, verdict.record)):
+        if self._repaired is not None and (why := other_owner(letter.key, verdict.record)):
             return refused(why)
-        if isinstance(verdict.record, Customer) and (why := self._overtaken(verdict.record, letter)):
-            return Answer(name, "settled", why)
+        if isinstance(verdict.record, Customer):
+            if why := self._overtaken(verdict.record, letter):
+                return Answer(name, "settled", why)
+            key = customer_key(verdict.record.company, verdict.record.customer_id)
+            self._customers[key] = (verdict.record.version, letter.timestamp)
         notes = [*verdict.notes, form, age_note(verdict.record, self._companies, self._now)]
         return _Ready(name, letter, value, [note for note in notes if note])
+
+    def _value(self, letter: DeadLetter) -> tuple[bytes, str]:
+        """What goes back, and a note on its form. Raises DecodeError."""
+        if self._repaired is None:
+            return letter.value, ""
+        return as_the_topic_has_it(self._connection, letter, self._repaired)
 
     def _send(self, writer: Writer, batch: Sequence[_Ready]) -> Iterator[Answer]:
         if self._dry_run:
@@ -277,7 +273,11 @@ class Replay:
         older one that is put back behind a newer one would be all that is left of it."""
         wanted: set[bytes] = set()
         for name, letter in letters(self._connection, names):
-            verdict = judge(self._connection, name.topic, letter.key, self.repaired or letter.value)
+            try:
+                value, _ = self._value(letter)
+            except DecodeError:
+                continue  # refused, and said so, when its turn comes
+            verdict = judge(self._connection, name.topic, letter.key, value)
             if isinstance(verdict.record, Customer):
                 wanted.add(customer_key(verdict.record.company, verdict.record.customer_id))
         if not wanted:
@@ -332,8 +332,10 @@ def _tell(answers: Iterator[Answer], whole: int, *, as_json: bool) -> int:
                         "notes": answer.notes,
                     }
                 )
-            elif whole <= _LINES or answer.result not in ("put back", "would go back"):
+            elif whole <= _LINES or answer.result not in ("put back", "would go back", "known"):
                 _print(answer)
+    if not as_json and not whole:
+        click.echo("nothing to put back")
     if not as_json and whole > 1:
         click.echo(", ".join(f"{number} {result}" for result, number in counts.items()))
     return counts.get("refused", 0) + counts.get("failed", 0)
@@ -343,6 +345,7 @@ def _print(answer: Answer) -> None:
     said = {
         "put back": _sentence(answer),
         "would go back": "would be put back",
+        "known": f"dealt with already: {answer.why} (--again puts it back once more)",
         "settled": answer.why,
         "refused": f"refused, nothing was sent: {answer.why}",
         "failed": f"could not be written: {answer.why}",

@@ -155,7 +155,7 @@ def test_a_repaired_record_goes_back_to_its_place_and_only_once(
 
     again = carillon(*asked)
     assert again.exit_code == 0
-    assert "orders/2/17: put back as orders[2] offset 0 already" in again.output
+    assert "orders/2/17: dealt with already: put back as orders[2] offset 0 (--again" in again.output
     assert len(records(acme, "orders")) == 1
     assert "no dead letters (1 dealt with: --all shows them too)" in carillon("dead-letters", "list").output
     assert "put back as orders[2] offset 0" in carillon("dead-letters", "list", "--all").stdout
@@ -289,30 +289,43 @@ def test_an_older_consent_never_goes_behind_a_newer_one(
         letter(n, encode_json(yes), topic="customer-consents", key=b"acme/ann", error="crashed")
         for n in (1, 2, 3)
     ]
+    again = [
+        letter(n, encode_json(ann(customer_id="bob", version=v)), topic="customer-consents", key=b"acme/bob")
+        for n, v in ((11, 2), (12, 1))
+    ]
+    set_aside(acme, *again)
+    both = carillon("dead-letters", "replay", "--error", "contract")
+    assert "not put back: version 2 of the customer is known, this is 1" in both.output, both.output
+    assert len(records(acme, "customer-consents")) == 1
     gone = msgspec.structs.replace(yes, customer_id="gone")
     letters.append(letter(9, encode_json(gone), topic="customer-consents", key=b"acme/gone", error="crashed"))
     set_aside(acme, *letters)
     assert carillon("dead-letters", "replay", "customer-consents/2/1").exit_code == 0
-    assert len(records(acme, "customer-consents")) == 1
+    assert len(records(acme, "customer-consents")) == 2
 
     key = customer_key("acme", "ann")
     withdrawn = Customer(company="acme", customer_id="ann", sms_consent=False, version=2)
     produce(acme, "consents", [(key, CODEC.encode(withdrawn)), (customer_key("acme", "gone"), None)])
+    planned = carillon("dead-letters", "replay", "customer-consents/2/2", "--dry-run")
+    assert "not put back: version 2" in planned.output
     result = carillon("dead-letters", "replay", "customer-consents/2/2")
     assert result.exit_code == 0
     assert "not put back: version 2 of the customer is known, this is 1" in result.output
     deleted = carillon("dead-letters", "replay", "customer-consents/2/9")
     assert "the customer has been deleted since" in deleted.output
-    assert len(records(acme, "customer-consents")) == 1
+    assert len(records(acme, "customer-consents")) == 2
     open_ = [
         json.loads(line)["id"] for line in carillon("dead-letters", "list", "--json").stdout.splitlines()
     ]
     assert open_ == ["customer-consents/2/3"], "what need not go back is dealt with"
 
     fixed = tmp_path / "fixed.json"
+    fixed.write_bytes(b"\n" + encode_json(yes))
+    repaired = carillon("dead-letters", "replay", "customer-consents/2/3", "--value", str(fixed), "--dry-run")
+    assert "not put back: version 2" in repaired.output
     fixed.write_bytes(encode_json(msgspec.structs.replace(yes, version=3)))
     assert carillon("dead-letters", "replay", "customer-consents/2/3", "--value", str(fixed)).exit_code == 0
-    assert len(records(acme, "customer-consents")) == 2
+    assert len(records(acme, "customer-consents")) == 3
 
 
 @pytest.mark.embedded
