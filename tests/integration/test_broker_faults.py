@@ -15,7 +15,8 @@ from deploy.local_kafka.node import Node
 from tests.support.faults import Load, NewLoad, loads
 from tests.support.local_kafka import PROPERTIES, need_kafka
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+# Nine starts of a broker: seconds each on a quiet machine, a minute each on a busy one.
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900)]
 
 SETTINGS = {"replication": "3"}
 

@@ -19,7 +19,7 @@ from tests.support.local_kafka import local_kafka
 
 __all__ = ["local_kafka"]
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 HOUR = 3_600
 

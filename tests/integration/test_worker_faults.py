@@ -22,7 +22,7 @@ from tests.support.shop import MINUTE
 
 __all__ = ["local_kafka"]
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 _PATIENCE = 120.0
 
