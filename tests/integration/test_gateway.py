@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email import message_from_string
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -19,7 +21,7 @@ from console.demo.processes import Child, Processes, read_ready
 from deploy.fakes.sms import TOKEN
 from schemas.records import Channel, Delivery, EntityKind, Trigger
 from streams.clock import FileClock
-from streams.domain.links import Links, MessageRef
+from streams.domain.links import Links, MessageRef, Purpose
 from streams.settings import environment_name
 from tests.senders import dsn_samples as samples
 from tests.support.cluster import DEADLINE, Cluster, Worker, embedded_cluster
@@ -56,15 +58,16 @@ class Gateway:
         assert self.post("/v1/sms/incoming", form, signed=True) == 200
 
 
+OF_LINKS = {
+    environment_name("public_url"): PUBLIC,
+    environment_name("link_key"): "env:TEST_LINK_KEY",
+    "TEST_LINK_KEY": KEY,
+    environment_name("email_domain"): "carillon.example",
+}
+
+
 def environment(cluster: Cluster, data: Path) -> dict[str, str | None]:
-    given = {
-        "public_url": PUBLIC,
-        "link_key": "env:TEST_LINK_KEY",
-        "gateway_port": "0",
-        "email_domain": "carillon.example",
-    }
-    more = {environment_name(name): value for name, value in given.items()}
-    return cluster.environment(data) | more | {"TEST_LINK_KEY": KEY}
+    return cluster.environment(data) | OF_LINKS | {environment_name("gateway_port"): "0"}
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +82,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             for channel in Channel
         )
         cluster.customers([ann()])
+        cluster.own[1] = OF_LINKS
         yield cluster
 
 
@@ -153,18 +157,14 @@ def test_stop_is_obeyed_until_start_and_so_are_an_unsubscription_and_a_bounce(
     known(cluster, worker, 2)
     assert order(cluster, "started") == {"sms": SENT, "email": SENT}
 
-    told = next(record for record in cluster.read() if record.entity_id == "started")
-    ref = MessageRef(
-        company=C,
-        kind=told.kind,
-        entity_id=told.entity_id,
-        customer_id=told.customer_id,
-        rule_id="email",
-        event_id=told.anchor,
-        delivery_id=told.delivery_id,
-        address="ann@mail.example",
-    )
-    path = LINKS.unsubscribe(ref).removeprefix(PUBLIC)
+    (mail,) = [entry for entry in cluster.mails() if "Subject: About Nstarted" in entry["data"]]
+    headers = message_from_string(mail["data"])
+    link = re.sub(r"[<>\s]", "", str(headers["List-Unsubscribe"]))
+    assert headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    ref = LINKS.find(Purpose.UNSUBSCRIBE, link)
+    assert ref is not None
+    assert (ref.company, ref.customer_id, ref.rule_id) == (C, "ann", "email")
+    path = link.removeprefix(PUBLIC)
     assert gateway.post(path, {"List-Unsubscribe": "One-Click"}) == 200
     known(cluster, worker, 3)
     assert order(cluster, "unsubscribed") == {"sms": SENT, "email": BLOCKED}
