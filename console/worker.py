@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import fields
 
 import click
@@ -12,6 +13,8 @@ from streams.secret import Secret
 from streams.settings import Settings, environment_name
 from streams.state.errors import StoreError
 
+log = logging.getLogger(__name__)
+
 
 def _settings_help() -> str:
     """Every setting with its variable, default and meaning, for ``--help``."""
@@ -21,6 +24,13 @@ def _settings_help() -> str:
         shown = f" [{default}]" if default else ""
         lines.append(f"  {environment_name(item.name)}{shown}\n      {item.metadata['help']}")
     return "\b\nSettings (environment variable, [default], meaning):\n" + "\n".join(lines)
+
+
+def advice_on(settings: Settings) -> list[str]:
+    """What works and is not safe."""
+    if settings.hash_key.reveal() != Settings().hash_key.reveal():
+        return []
+    return ["hash_key is the default: whoever reads the delivery log can try numbers until a hash fits"]
 
 
 EXAMPLES = """\b
@@ -43,6 +53,8 @@ def worker(overrides: tuple[str, ...]) -> None:
     """
     settings = given_settings(overrides)
     set_up(settings.log_level)
+    for advice in advice_on(settings):
+        log.warning("%s", advice)
 
     import uvloop  # noqa: PLC0415 - only a worker needs it
 

@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
-from console.worker import store_error
+from console.worker import advice_on, store_error
+from streams.secret import Secret
+from streams.settings import Settings
 from streams.state.errors import StoreUnavailable
 
 FULL = StoreUnavailable("/data/orders-state-0: the disk is full")
@@ -34,3 +36,8 @@ def test_other_errors_are_none_of_a_store() -> None:
     one, other = RuntimeError("one"), RuntimeError("other")
     one.__cause__, other.__cause__ = other, one
     assert store_error(one) is None
+
+
+def test_a_hash_key_that_everybody_knows_is_told() -> None:
+    assert "hash_key" in advice_on(Settings())[0]
+    assert advice_on(Settings(hash_key=Secret("ours"))) == []

@@ -58,6 +58,7 @@ from streams.kafka.offsets import SILENT
 from streams.kafka.tail import Deliveries, Tail, TailError
 from streams.kafka.topics import create, partition_counts, topic_plan
 from streams.settings import PREFIX, Settings, environment_name
+from tests.support.lives import Lives
 
 TOPIC_OF = {
     EntityKind.ORDER: "orders",
@@ -400,8 +401,8 @@ class Cluster:
         self.until(idle, "the workers to have caught up")
 
     def check(self, *, open_: int = 0) -> None:
-        """P1 and P2 at rest: each delivery has one final state, nothing was accepted twice, log and ledgers
-        agree. ``open_``: how many deliveries are still pending, as the test wants it."""
+        """P1 and P2 at rest: each delivery has one final state and came there by known steps, nothing was
+        accepted twice, log and ledgers agree. ``open_``: how many are still pending, as the test wants it."""
         log = self.read()
         by_id: dict[str, list[Delivery]] = {}
         for record in log:
@@ -414,6 +415,8 @@ class Cluster:
         assert not twice, f"more than one final state: {_told(by_id, twice)}"
         missing = {name for name, found in finals.items() if not found}
         assert len(missing) == open_, f"without a final state: {_told(by_id, missing)}"
+        strange = Lives(log).strange
+        assert not strange, f"steps that are not in docs/delivery-states.md: {strange[:5]}"
         sent = [record for found in finals.values() for record in found if record.state == DeliveryState.SENT]
         closed = [
             record
