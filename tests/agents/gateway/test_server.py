@@ -43,7 +43,7 @@ from tests.agents.gateway.conftest import (
 
 pytestmark = pytest.mark.embedded
 
-DELIVERED = {"MessageSid": SID, "MessageStatus": "delivered", "To": ANN, "AccountSid": "AC1"}
+DELIVERED = {"MessageSid": SID, "MessageStatus": "delivered", "To": ANN, "ErrorMessage": "", "From": " +1 "}
 STOP = {"MessageSid": SID, "From": ANN, "To": OUR_NUMBER, "Body": "Stop."}
 
 
