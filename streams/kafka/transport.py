@@ -562,7 +562,9 @@ class BatchConsumer(driver.Consumer):
     def _end(self, tp: TP) -> int | None:
         try:
             return self.highwater(tp)
-        except KafkaError:  # no longer assigned
+        # No longer assigned, as a rebalance on the consumer's thread has it: aiokafka asserts that it is, or
+        # finds nothing in the midst of the change.
+        except (KafkaError, AssertionError, AttributeError):
             return None
 
 
