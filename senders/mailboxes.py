@@ -63,8 +63,11 @@ class Mailboxes:
         self._warm: OrderedDict[tuple[str, str], _Box] = OrderedDict()
         """Those that may have idle connections, the one unused for longest first."""
 
-    async def send(self, message: EmailMessage, mailbox: Mailbox) -> Outcome | NotUsable:
-        """One attempt. Raises HeaderError for a message that can't be written at all."""
+    async def send(
+        self, message: EmailMessage, mailbox: Mailbox, limit: asyncio.Timeout
+    ) -> Outcome | NotUsable:
+        """One attempt; ``limit`` as for ``SmtpAccount``. Raises HeaderError for a message that can't be
+        written at all."""
         box = self._box(mailbox)
         try:
             mime = build(message, self._clock.now(), from_address=box.mailbox.address)
@@ -79,7 +82,7 @@ class Mailboxes:
             await box.tokens.get()
             if (wait := box.turn(now)) is not None:
                 return _later(message, wait)
-            return await self._deliver(box, message, mime)
+            return await self._deliver(box, message, mime, limit)
         except RevokedError as error:
             return box.lose(str(error), self._clock.now())
         except UnavailableError as error:
@@ -102,7 +105,9 @@ class Mailboxes:
         self._warm.clear()
         await asyncio.gather(self._search.close(), *(box.close() for box in boxes.values()))
 
-    async def _deliver(self, box: _Box, message: EmailMessage, mime: Mime) -> Outcome | NotUsable:
+    async def _deliver(
+        self, box: _Box, message: EmailMessage, mime: Mime, limit: asyncio.Timeout
+    ) -> Outcome | NotUsable:
         key = (box.mailbox.company, box.mailbox.id)
         self._warm[key] = box
         self._warm.move_to_end(key)
@@ -112,12 +117,12 @@ class Mailboxes:
         taken = True
         try:
             try:
-                outcome = await box.account.deliver(message, mime)
+                outcome = await box.account.deliver(message, mime, limit)
             except RefusedError as refused:
                 if refused.phase is not Phase.AUTH or refused.code // 100 != 5:
                     raise
                 # The token may have been withdrawn before its end: once more, with a new one.
-                outcome = await box.account.deliver(message, mime)
+                outcome = await box.account.deliver(message, mime, limit)
             taken = isinstance(outcome, Accepted | Unknown)
             if taken:
                 box.recovered()

@@ -75,6 +75,9 @@ class SmtpSettings:
     """Each of: a free connection, the TCP connection, the greeting."""
     command_timeout: float = 30.0
     """Each answer before the final dot, and TLS and AUTH steps."""
+    send_timeout: float = 60.0
+    """All that comes before the final dot, by whichever way: after it nobody is still about to send, and an
+    intent that another worker left may be looked into (``Options.inherited_after``)."""
     final_timeout: float = 120.0
     """The answer to the final dot. RFC 5321 4.5.3.2.6 allows a server 10 minutes, but nobody takes them,
     and every time-out here is an unknown."""
@@ -91,6 +94,7 @@ class SmtpSettings:
             self.idle_seconds,
             self.connect_timeout,
             self.command_timeout,
+            self.send_timeout,
             self.final_timeout,
         )
 

@@ -43,14 +43,16 @@ class SmtpAccount:
         self._provider = provider
         self._pool = Pool(settings, login, tls)
 
-    async def deliver(self, message: EmailMessage, mime: Mime, envelope_from: str = "") -> Outcome:
-        """One attempt. Raises RefusedError where the server said no, at whatever phase: it has not taken the
-        message; and LoginError."""
+    async def deliver(
+        self, message: EmailMessage, mime: Mime, limit: asyncio.Timeout, envelope_from: str = ""
+    ) -> Outcome:
+        """One attempt. ``limit`` is what the caller waits under; it is lifted before the final dot. Raises
+        RefusedError where the server said no, at whatever phase: it has not taken the message; LoginError."""
         envelope_from = envelope_from or mime.sender
-        outcome = await self._attempt(message, mime, envelope_from)
+        outcome = await self._attempt(message, mime, limit, envelope_from)
         if outcome is None:
             # The server had closed a pooled connection and saw nothing of this message.
-            outcome = await self._attempt(message, mime, envelope_from, fresh=True)
+            outcome = await self._attempt(message, mime, limit, envelope_from, fresh=True)
         assert outcome is not None, "a fresh connection is never stale"
         return outcome
 
@@ -61,7 +63,13 @@ class SmtpAccount:
         await self._pool.close()
 
     async def _attempt(
-        self, message: EmailMessage, mime: Mime, envelope_from: str, *, fresh: bool = False
+        self,
+        message: EmailMessage,
+        mime: Mime,
+        limit: asyncio.Timeout,
+        envelope_from: str,
+        *,
+        fresh: bool = False,
     ) -> Outcome | None:
         """None: the connection was a pooled one and had gone before it took the first command."""
         provider = self._provider
@@ -72,7 +80,7 @@ class SmtpAccount:
             hopeless = failed.phase is Phase.AUTH
             reason = Reason.ACCOUNT if hopeless else Reason.UNREACHABLE
             return RetryAt(provider, reason, detail_of(str(failed)), pause_channel=hopeless)
-        transaction = _Transaction(connection, self._settings)
+        transaction = _Transaction(connection, self._settings, limit)
         try:
             await transaction.run(mime, envelope_from)
             connection.clean = True
@@ -104,11 +112,12 @@ class SmtpAccount:
 class _Transaction:
     """One message over one connection. ``phase`` is how far it has come."""
 
-    def __init__(self, connection: Connection, settings: SmtpSettings) -> None:
+    def __init__(self, connection: Connection, settings: SmtpSettings, limit: asyncio.Timeout) -> None:
         self.phase = Phase.MAIL
         self._connection = connection
         self._client = connection.client
         self._settings = settings
+        self._limit = limit
 
     @property
     def untouched(self) -> bool:
@@ -157,6 +166,8 @@ class _Transaction:
             await protocol._drain_helper()
         if not protocol.is_connected:
             raise aiosmtplib.SMTPServerDisconnected("Connection lost")
+        # From here on a time-out would say "not sent" of what may have been.
+        self._limit.reschedule(None)
         self.phase = Phase.FINAL
         protocol.write(b".\r\n")
         self._expect(await protocol.read_response(timeout=self._settings.final_timeout), 2)

@@ -8,6 +8,7 @@ more, by whichever way, has the same Message-ID.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from schemas.records import Channel
@@ -56,6 +57,7 @@ class SmtpEmail:
         self._clock = clock
         envelope = settings.envelope_from
         self._envelope_from = address("envelope_from", envelope) if envelope else ""
+        self._send_timeout = settings.send_timeout
         self._account = SmtpAccount(settings, PROVIDER)
         self._signers = [Signer(key) for key in dkim]
         self._mailboxes = mailboxes
@@ -65,17 +67,23 @@ class SmtpEmail:
         if not isinstance(message, EmailMessage):
             return Rejected(PROVIDER, Reason.REFUSED, "not an e-mail")
         try:
-            if message.mailbox is None:
-                return await self._by_service(message)
-            way = NotUsable("this worker uses no mailboxes")
-            if self._mailboxes is not None:
-                outcome = await self._mailboxes.send(message, message.mailbox)
-                if not isinstance(outcome, NotUsable):
-                    return outcome
-                way = outcome
-            return await self._instead(message, way)
+            async with asyncio.timeout(self._send_timeout) as limit:
+                return await self._send(message, limit)
+        except TimeoutError:
+            return RetryAt(PROVIDER, Reason.UNREACHABLE, "not handed over in time")
         except HeaderError as error:
             return Rejected(PROVIDER, _REASONS.get(error.header, Reason.CONTENT), str(error))
+
+    async def _send(self, message: EmailMessage, limit: asyncio.Timeout) -> Outcome:
+        if message.mailbox is None:
+            return await self._by_service(message, limit)
+        way = NotUsable("this worker uses no mailboxes")
+        if self._mailboxes is not None:
+            outcome = await self._mailboxes.send(message, message.mailbox, limit)
+            if not isinstance(outcome, NotUsable):
+                return outcome
+            way = outcome
+        return await self._instead(message, way, limit)
 
     async def inquire(self, message: Message, since: int, until: int) -> Inquiry:
         """A mailbox can be asked, the service's mail server can't."""
@@ -88,17 +96,17 @@ class SmtpEmail:
         if self._mailboxes is not None:
             await self._mailboxes.close()
 
-    async def _by_service(self, message: EmailMessage, reply_to: str = "") -> Outcome:
+    async def _by_service(self, message: EmailMessage, limit: asyncio.Timeout, reply_to: str = "") -> Outcome:
         now = self._clock.now()
         mime = build(message, now, reply_to=reply_to)
         mime = replace(mime, data=sign(mime.data, self._signers, now))
         try:
-            return await self._account.deliver(message, mime, self._envelope_from)
+            return await self._account.deliver(message, mime, limit, self._envelope_from)
         except RefusedError as refused:
             verdict = smtp_verdict(refused.phase, refused.code, refused.text)
             return verdict.outcome(PROVIDER, said(refused, message))
 
-    async def _instead(self, message: EmailMessage, way: NotUsable) -> Outcome:
+    async def _instead(self, message: EmailMessage, way: NotUsable, limit: asyncio.Timeout) -> Outcome:
         """From the service's address, with answers to the mailbox; the outcome says so."""
         assert message.mailbox is not None
         note = service_address_note(message.mailbox.id, way.why)
@@ -106,7 +114,7 @@ class SmtpEmail:
             # Perhaps the mailbox is connected again before the message is of no more use.
             without = f"mailbox {message.mailbox.id}: {way.why}; the company has no other sender address"
             return RetryAt(PROVIDER, Reason.NO_SENDER, without, after=way.wait)
-        outcome = await self._by_service(message, _reply_to(message.mailbox.address))
+        outcome = await self._by_service(message, limit, _reply_to(message.mailbox.address))
         if isinstance(outcome, Accepted):
             return replace(outcome, sender=message.from_address, note=note)
         return replace(outcome, detail="; ".join(part for part in (note, outcome.detail) if part))

@@ -105,7 +105,7 @@ class Settings:
     smtp_user: str = _at("", "User name at the relay.")
     smtp_password: Secret = _at(Secret(""), "Where the password is: env:NAME or file:PATH.")
     smtp_ca: str = _at("", "File with the certificate authorities of the relay.")
-    smtp_timeout: int = _at(30_000, "Time after which a step of the dialogue has failed.", low=100)
+    smtp_timeout: int = _at(30_000, "Time in which an e-mail is handed over, or has not been sent.", low=100)
     smtp_connections: int = _at(8, "Connections to the relay, each used by one message at a time.", low=1)
     smtp_envelope_from: str = _at(
         "", "Address that bounces of what the relay sends go to; empty: each message's own sender."

@@ -141,6 +141,13 @@ def test_whatever_the_message_says(subject: str, name: str, text: str, html: str
     assert verifies(sign(data, [signer("ed1")], NOW), ["ed1"])
 
 
+@given(st.lists(st.sampled_from([b" ", b"\t", b"\r\n", b"a", b"=", b".", b"  \r\n"]), max_size=40))
+def test_any_body_in_canonical_form(pieces: list[bytes]) -> None:
+    """Also such as quoted-printable never has."""
+    head = MESSAGE.partition(b"\r\n\r\n")[0]
+    assert verifies(sign(head + b"\r\n\r\n" + b"".join(pieces), [signer("ed1")], NOW), ["ed1"])
+
+
 def test_without_a_key_nothing_is_signed() -> None:
     assert sign(MESSAGE, [], NOW) is MESSAGE
 

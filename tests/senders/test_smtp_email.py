@@ -92,6 +92,12 @@ async def test_an_idle_connection_is_closed(mail_fake: MailFake) -> None:
 
 # --- every phase --------------------------------------------------------------------------------------
 
+
+def long_enough_for(at: At) -> str:
+    """To lose a body in the middle it must be more than what the sockets' buffers hold."""
+    return "line of text\n" * (1_000_000 if at is At.BODY else 1)
+
+
 BEFORE = [At.CONNECT, At.EHLO, At.MAIL, At.RCPT, At.DATA, At.BODY]
 
 
@@ -102,7 +108,7 @@ async def test_lost_before_the_final_dot_was_not_accepted(
 ) -> None:
     """A body that did not leave in one piece; a short one is in the next test."""
     mail_fake.script(at, fault)
-    outcome = await smtp.send(email(text="line of text\n" * 1_000_000))
+    outcome = await smtp.send(email(text=long_enough_for(at)))
     assert isinstance(outcome, RetryAt), outcome
     assert outcome.reason is Reason.UNREACHABLE
     assert mail_fake.messages == []
@@ -128,9 +134,36 @@ async def test_lost_after_the_final_dot_is_unknown(mail_fake: MailFake, at: At, 
 async def test_a_time_out_before_the_final_dot_was_not_accepted(mail_fake: MailFake, at: At) -> None:
     smtp = SmtpEmail(smtp_settings(mail_fake, connect_timeout=0.3, command_timeout=0.3), StillClock())
     mail_fake.script(at, Fault.HANG)
-    outcome = await smtp.send(email(text="line of text\n" * 1_000_000))
+    outcome = await smtp.send(email(text=long_enough_for(at)))
     assert isinstance(outcome, RetryAt), outcome
     assert await smtp.send(email()) == ACCEPTED
+    await smtp.close()
+
+
+@pytest.mark.parametrize("at", [At.CONNECT, At.EHLO, At.MAIL, At.RCPT, At.DATA])
+async def test_all_of_it_before_the_final_dot_has_its_time(mail_fake: MailFake, at: At) -> None:
+    """However long each step may take: another worker may be about to look into this message."""
+    smtp = SmtpEmail(smtp_settings(mail_fake, send_timeout=0.5), StillClock())
+    mail_fake.script(at, Fault.HANG, times=0)
+    for _ in range(2):
+        outcome = await smtp.send(email())
+        assert outcome == RetryAt("smtp", Reason.UNREACHABLE, "not handed over in time")
+    assert mail_fake.messages == []
+    await smtp.close()
+
+
+@pytest.mark.parametrize("at", [At.DOT, At.KEPT])
+async def test_after_the_final_dot_that_time_does_not_count(mail_fake: MailFake, at: At) -> None:
+    """Held until well after the time, however slow this machine is."""
+    smtp = SmtpEmail(smtp_settings(mail_fake, send_timeout=2.0), StillClock())
+    mail_fake.script(at, Fault.HOLD)
+    sending = asyncio.create_task(smtp.send(email()))
+    async with asyncio.timeout(30):
+        while not mail_fake.held:  # noqa: ASYNC110 - the fake has no event for it
+            await asyncio.sleep(0.01)
+    await asyncio.wait([sending], timeout=2.1)
+    mail_fake.release.set()
+    assert await sending == ACCEPTED
     await smtp.close()
 
 
