@@ -13,7 +13,7 @@ from streams.clock import FileClock
 from streams.domain.ids import entity_key
 from streams.kafka.partitioner import partition_for
 from streams.kafka.transport import BatchSettings
-from tests.integration.test_health import HANGING, LONG_AGO
+from tests.integration.test_health import LONG_AGO, hanging_worker
 from tests.support.cluster import Cluster, Worker, embedded_cluster
 from tests.support.shop import C, ann, change, facts, notification, shop
 
@@ -58,10 +58,7 @@ def orders(worker: Worker) -> dict[int, Any]:
 
 
 def test_a_partition_whose_work_hangs_is_fetched_no_further(cluster: Cluster, tmp_path: Path) -> None:
-    hooks = tmp_path / "hooks"
-    hooks.mkdir()
-    (hooks / "sitecustomize.py").write_text(HANGING)
-    cluster.own[1] = {"PYTHONPATH": str(hooks)}
+    cluster.own[1] = hanging_worker(tmp_path / "hooks")
     (worker,) = cluster.start()
     hanging = partition_for(entity_key(C, "HANG"), ORDERS)
     other = (hanging + 1) % ORDERS
@@ -81,15 +78,15 @@ def test_a_partition_whose_work_hangs_is_fetched_no_further(cluster: Cluster, tm
 def test_a_provider_that_does_not_answer_holds_a_few_messages_and_no_record(cluster: Cluster) -> None:
     cluster.script_sms(behaviours=[{"fault": "hold", "times": 0}])
     (worker,) = cluster.start()
-    order(cluster, entities(0, 500))
-    cluster.until(lambda: worker.status()["queued"] >= 500 - IN_FLIGHT, "the messages to be due")
+    order(cluster, entities(0, FEW))
+    cluster.until(lambda: worker.status()["queued"] >= FEW - IN_FLIGHT, "the messages to be due")
     cluster.until(lambda: cluster.script_sms() == IN_FLIGHT, "the provider to have all that it may have")
-    order(cluster, entities(1, 500))
-    cluster.until(lambda: worker.status()["queued"] >= 1000 - IN_FLIGHT, "more records to be worked on")
+    order(cluster, entities(1, FEW))
+    cluster.until(lambda: worker.status()["queued"] >= 2 * FEW - IN_FLIGHT, "more records to be worked on")
     status = worker.status()
-    assert status["pending"] + IN_FLIGHT >= 1000
+    assert status["pending"] + IN_FLIGHT >= 2 * FEW
     assert not any(at["lag"] for topic in status["partitions"].values() for at in topic.values())
     assert cluster.script_sms() == IN_FLIGHT
     cluster.script_sms(clear=True, release=True)
-    cluster.finished(1000)
+    cluster.finished(2 * FEW)
     cluster.check()

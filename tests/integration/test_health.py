@@ -22,7 +22,9 @@ from tests.support.shop import C, ann, change, facts, notification, shop
 
 pytestmark = pytest.mark.embedded
 
-LIMIT = 2.0
+ROOT = Path(__file__).parents[2]
+LIMIT = 4.0
+"""Seconds without a move: more than a busy machine keeps a thread waiting."""
 LONG_AGO = 1_750_000_000_000
 HANGING = """
 import asyncio
@@ -61,6 +63,13 @@ def cluster(broker: EmbeddedBroker, tmp_path: Path) -> Iterator[Cluster]:
         cluster.stop()
 
 
+def hanging_worker(folder: Path) -> dict[str, str]:
+    """The environment of a worker whose handler of orders waits for ever at a key with HANG."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(HANGING)
+    return {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
+
+
 def asked(worker: Worker, path: str) -> tuple[int, dict[str, Any]]:
     code, body = worker.get(path)
     return code, json.loads(body)
@@ -71,10 +80,7 @@ def orders(cluster: Cluster, *entities: str) -> None:
 
 
 def test_a_handler_that_hangs_is_found_and_named_and_nothing_else(cluster: Cluster, tmp_path: Path) -> None:
-    hooks = tmp_path / "hooks"
-    hooks.mkdir()
-    (hooks / "sitecustomize.py").write_text(HANGING)
-    cluster.own[1] = {"PYTHONPATH": str(hooks)}
+    cluster.own[1] = hanging_worker(tmp_path / "hooks")
     (worker,) = cluster.start()
     orders(cluster, "fine")
     cluster.finished(1)
@@ -85,11 +91,9 @@ def test_a_handler_that_hangs_is_found_and_named_and_nothing_else(cluster: Clust
     cluster.until(lambda: asked(worker, "/live")[0] == 503, "the hanging partition to be found")
     code, answer = asked(worker, "/live")
     assert (code, answer["live"]) == (503, False)
-    stuck = asked(worker, "/status")[1]["stuck"]
-    (partition,) = {entry["what"] for entry in stuck}
-    assert partition.startswith("orders[")
-    assert answer["reasons"][0].startswith(f"{partition} has stood at ")
-    assert stuck[0]["seconds"] >= LIMIT
+    (stuck,) = [entry for entry in asked(worker, "/status")[1]["stuck"] if entry["seconds"] >= LIMIT]
+    assert stuck["what"].startswith("orders[")
+    assert answer["reasons"][0].startswith(f"{stuck['what']} has stood at ")
     metrics = worker.get("/metrics")[1]
     assert "carillon_live 0.0" in metrics
     assert "carillon_stuck 1.0" in metrics
@@ -111,7 +115,7 @@ def test_brokers_that_are_away_are_no_reason_to_restart(broker: EmbeddedBroker, 
         cluster.until(lambda: asked(worker, "/ready")[0] == 503, "the worker to say that it is not ready")
         reasons = asked(worker, "/ready")[1]["reasons"]
         assert reasons == ["the group has not confirmed this worker for too long"]
-        end = time.monotonic() + 3 * LIMIT
+        end = time.monotonic() + 2 * LIMIT
         while time.monotonic() < end:
             assert asked(worker, "/live") == (200, {"live": True, "reasons": []})
             time.sleep(0.2)
