@@ -21,7 +21,7 @@ from tests.support.shop import DAY, MINUTE, change, facts
 
 __all__ = ["local_kafka"]
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 MIB = 1 << 20
 _PATIENCE = 120.0
@@ -46,7 +46,7 @@ def test_wiped_while_it_was_down_and_its_partitions_with_another(
     cluster = load.cluster
     slow(load)
     first, second = cluster.start(1, 2)
-    load.start()
+    load.start(4)
     load.goes_on(10)
     cluster.kill(first)
     cluster.until(lambda: len(timers(second, load)) == 4, "the other to have everything")

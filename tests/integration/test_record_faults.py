@@ -34,7 +34,7 @@ from tests.support.shop import C, change, facts, notification, status_of
 
 __all__ = ["local_kafka"]
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 _PATIENCE = 120.0
 """Seconds for what takes ten on a quiet machine."""

@@ -15,7 +15,7 @@ from tests.support.releases import unpack
 
 __all__ = ["local_kafka"]
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 OLD, NEW = "old", "new"
 STEPS = [(1, NEW), (2, NEW), (2, OLD), (1, OLD)]
@@ -35,7 +35,7 @@ def test_an_update_goes_forth_and_back(local_kafka: LocalKafka, new_load: NewLoa
     cluster.own = {1: old, 2: old}
     workers = {worker.number: worker for worker in cluster.start(1, 2)}
     assert [release(worker) for worker in workers.values()] == [OLD, OLD]
-    load.start()
+    load.start(4)
     load.goes_on()
     for number, wanted in STEPS:
         assert cluster.terminate(workers[number]) == 0, cluster.output(workers[number])

@@ -18,7 +18,7 @@ from tests.support.shop import change, facts
 
 __all__ = ["local_kafka"]
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 _numbers = count(1)
 
@@ -99,7 +99,7 @@ def test_an_input_topic_is_made_anew(local_kafka: LocalKafka, new_load: NewLoad)
     load.publish(40)
     cluster.send("orders", before)
     [worker] = cluster.start()
-    cluster.until(load.all_known, "what is new to be worked on")
+    cluster.until(load.all_known, "what is new to be worked on", deadline=20)
     load.finish("orders deleted and made anew", worker, members=1)
     for partition in range(4):
         why = f"{cluster.prefix}orders was deleted and made anew: partition {partition} is read from"
