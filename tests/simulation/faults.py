@@ -24,6 +24,7 @@ DISKS = (
 )
 PACED = ("_pace#1", "until_owned#1", "_send#2", "pause#3", "pause#4")
 """Awaits that are met, or met more often, where messages queue for their turn."""
+_COMMIT = "partition.PartitionStore.commit#1"
 SILENT = ("until_owned#1", "_send#2")
 """Awaits that are met only while a worker hears nothing from its group."""
 
@@ -106,6 +107,11 @@ def provocation(machines: Sequence[str], random: Random, when: Callable[[], floa
         made.append(Publish(random.uniform(1.0, 600.0), topic, b"acme/e0", DEADLY))
     if "say_again" in site or random.random() < 0.1:
         made += [Fault(at, "clock", random.choice(machines), 900.0) for at in (1.0, 1_000.0, 2_000.0)]
+    if site.startswith("partition") or random.random() < 0.3:
+        for _ in range(3):  # what a former owner was writing arrives when there is another, who dies of it
+            at = when()
+            made.append(Fault(at, "freeze", ANY, random.uniform(13, 16), f"@{_COMMIT}"))
+            made.append(Fault(at + random.uniform(16, 30), "stop", random.choice(machines), 1.0))
     if site.startswith("partition") or random.random() < 0.2:
         made += [Fault(when(), "kill", random.choice(machines), 1.0, "ahead") for _ in range(2)]
     return made

@@ -105,6 +105,7 @@ class SimWorker(Process):
         self._orders: asyncio.Queue[tuple[str, int, frozenset[Place]]] = asyncio.Queue()
         self._ordered = 0.0
         self._revoked = 0
+        self._leaving = False
         self.assigned_at: list[float] = []
         self._assigned: frozenset[Place] = frozenset()
         self._unread = Unread()
@@ -125,19 +126,12 @@ class SimWorker(Process):
             self._world.group.join(self)
             while True:
                 order, generation, places = await self._orders.get()
-                if order == "leave":
-                    self._revoked += 1
-                    self.lookout.stop()
-                    await self._stop_flows()
-                    await self.host.close()
-                    self._world.group.left(self)
-                    return
                 if order == "revoke":
                     self._revoked += 1
                     await self._stop_flows()
                     await self.host.pause()
                     self._world.group.revoked(self, generation)
-                elif order == "assign":
+                elif not self._leaving:
                     self.start(self._guard(self._resume(places, self._revoked)), "resume")
         except Exception as error:  # noqa: BLE001 - the simulation judges it
             self._fail(error)
@@ -153,6 +147,16 @@ class SimWorker(Process):
         if self._revoked == revoked:
             self.assigned_at.append(self._broker.loop.seconds)
             self._start_flows(places)
+
+    async def leave(self) -> None:
+        """Told to stop, perhaps in the middle of a rebalance."""
+        await asyncio.sleep(self._broker.delay())
+        self._leaving = True
+        self._revoked += 1
+        self.lookout.stop()
+        await self._stop_flows()
+        await self.host.close()
+        self._world.group.left(self)
 
     async def _watch(self) -> None:
         """Ends the worker when a task that nobody awaits has failed."""
@@ -218,9 +222,6 @@ class SimWorker(Process):
         """What its stores hold of messages and of entities that are over."""
         stores = [(name, part._state.store) for name, part in self.host.timers.items()]
         found = [f"slot {key!r}" for _, store in stores for key, _ in store.scan("slots", b"", None, 100)]
-        found += [
-            f"facts {key!r}" for _, store in stores for key, _ in store.scan("entities", b"", None, 100)
-        ]
         for place, part in self.host.entities.items():
             for key, raw in part._state.store.scan("entities", b"", None, 100):
                 if not _decode_state(raw).raw:

@@ -374,6 +374,8 @@ class World:
         ]
         for context in self.loop.errors:
             error = context.get("exception")
+            if _fenced(error) and any(worker.expired for worker in self._workers):
+                continue  # a step that was left alone when its partition was paused
             self.out.errors.append(f"{context.get('message')}: {error!r}")
 
 
