@@ -118,7 +118,11 @@ def test_a_worker_wakes_while_its_texts_are_being_sent(
     load.start()
     load.goes_on()
     row = load.finish(f"frozen within a send of SMS, awake {when}", members=2)
-    assert row.closed == (HELD if when == "after" else 0)
+    # Besides those that were held: intents of which the provider had not heard when the worker was frozen.
+    assert row.closed >= (HELD if when == "after" else 0)
+    if when != "after":
+        closed = load.ended(DeliveryState.UNKNOWN_CLOSED)
+        assert not closed & load.accepted_texts(), "the provider was asked, and had it"
 
 
 @pytest.mark.parametrize("when", ["before it is sent again", "after"])
@@ -144,7 +148,7 @@ def test_a_worker_wakes_while_its_mails_are_being_sent(
         row = load.finish(f"frozen within a send of e-mail, awake {when}", members=2)
     assert row.closed == 0
     if when == "after":
-        assert row.resent == HELD, "the first did not go on with what it was saying"
+        assert row.resent >= HELD, "the first did not go on with what it was saying"
 
 
 def taken_over(load: Load, second: Worker, to_the_end: bool) -> None:

@@ -286,6 +286,9 @@ class Load:
             (not company or name[0] == company) and (not rule or name[2] == rule) for name, _ in self._texts()
         )
 
+    def accepted_texts(self) -> set[Name]:
+        return {name for name, _ in self._texts()}
+
     def known(self, state: DeliveryState) -> int:
         """Messages of which the log says that they were in this state."""
         return len({record.delivery_id for record in self.cluster.read() if record.state == state})
