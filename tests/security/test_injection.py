@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deploy.fakes.sms import SmsFake
@@ -174,7 +174,7 @@ def test_no_attack_changes_the_form_of_an_e_mail(form: str) -> None:
         check_e_mail(f"Ann{attack}Smith", form)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(HOSTILE, st.sampled_from(list(BODIES)))
 def test_nor_do_several(value: str, form: str) -> None:
     check_e_mail(value, form)
@@ -202,7 +202,7 @@ def check_e_mail(value: str, form: str) -> None:
     assert max(map(len, (mail.to_name, mail.from_name))) <= 100
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(HOSTILE)
 def test_an_sms_is_text(value: str) -> None:
     text = message(Channel.SMS, "plain", value)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from senders.details import LONGEST, detail_of
@@ -15,6 +15,7 @@ def test_codes_stay() -> None:
     assert detail_of("HTTP 400, code 21211: no") == "HTTP 400, code 21211: no"
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine draws slowly
 @given(st.text(max_size=400), st.emails(), st.from_regex(r"\A\+[1-9][0-9]{7,14}\Z"), st.text(max_size=400))
 def test_no_address_is_left(before: str, address: str, number: str, after: str) -> None:
     said = detail_of(f"{before} <{address}> {number} {after}", address, number)
