@@ -388,7 +388,8 @@ async def test_the_list_of_a_period_has_all_its_pages_and_reads_no_further(
     for number in range(30):
         at = stamp(NOW + (number - 30) * 60 * SECOND)
         sms_fake.keep(SMS.to, SMS.sender, f"{number}", date_created=at)
-    sms_fake.keep(SMS.sender, SMS.to, "STOP", date_created=stamp(NOW), direction="inbound")
+    within = stamp(NOW - 3 * 60 * SECOND)
+    sms_fake.keep(SMS.sender, SMS.to, "STOP", date_created=within, direction="inbound")
     found = await listed(twilio, NOW - 10 * 60 * SECOND, NOW - 2 * 60 * SECOND)
     assert found == [str(number) for number in range(28, 19, -1)]
     # Eleven of the period and one who wrote to us, in pages of three, and the page that is too old.
