@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from agents.partition import Shared, dead_letter, too_large
+from agents.intake import too_large
+from agents.partition import Shared, dead_letter
 from agents.quarantine import Quarantine
 from schemas.errors import DecodeError, UnknownSchemaId
 from schemas.records import Customer, DeadLetter
@@ -49,7 +50,7 @@ async def _key(shared: Shared, record: Record) -> bytes:
         if not record.key or record.key.count(b"/") != 1:
             raise DecodeError("contract", "key: a tombstone needs the key company/customer_id")
         return record.key
-    if (refused := too_large(record)) is not None:
+    if (refused := too_large(record.value)) is not None:
         raise refused
     while True:
         try:

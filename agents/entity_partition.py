@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from agents.partition import PartitionStore, Shared, too_large
+from agents.intake import too_large, wrong_form
+from agents.partition import PartitionStore, Shared
 from agents.steps import StepLock
-from schemas.codec import Decoded
-from schemas.errors import DecodeError
 from schemas.records import EntityKind
-from streams.kafka.batches import Record, RecordBatch
+from streams.kafka.batches import RecordBatch
 from streams.kafka.topics import MAX_VALUE
 from streams.stages.entity import FAMILIES, EntityRound, EntityStage, Incoming, restored, snapshot
 
@@ -108,13 +107,15 @@ class EntityPartition:
     async def batch(self, batch: RecordBatch) -> None:
         """Returns when everything that the batch causes is acknowledged and stored."""
         records = batch.records
-        changes = await self._shared.codec.read_changes(self._kind, [record.value for record in records])
-        if self._format != "auto":
+        values = [record.value for record in records]
+        changes = await self._shared.codec.read_changes(self._kind, values)
+        if self._format in ("avro", "json"):
+            form = self._format
             changes = [
-                self._as_agreed(change, record) for change, record in zip(changes, records, strict=True)
+                wrong_form(form, value) or change for change, value in zip(changes, values, strict=True)
             ]
-        if any(record.value is not None and len(record.value) > MAX_VALUE for record in records):
-            changes = [too_large(record) or change for change, record in zip(changes, records, strict=True)]
+        if any(value is not None and len(value) > MAX_VALUE for value in values):
+            changes = [too_large(value) or change for change, value in zip(changes, values, strict=True)]
         incoming = [
             Incoming(record.offset, record.timestamp, record.key or b"", record.value or b"", change)
             for record, change in zip(records, changes, strict=True)
@@ -129,12 +130,6 @@ class EntityPartition:
             metrics.changes.labels(str(self._kind), result).inc(number)
         if round_.dead:
             metrics.dead_letters.labels(self._topic).inc(len(round_.dead))
-
-    def _as_agreed(self, change: Decoded, record: Record) -> Decoded:
-        """Refuses a record of another form than the topic's setting says."""
-        if record.value is None or (record.value[:1] == b"{") == (self._format == "json"):
-            return change
-        return DecodeError("undecodable", f"the setting of this topic asks for {self._format}")
 
     async def _carry_out(self, round_: EntityRound) -> None:
         outputs = self._shared.outputs

@@ -20,7 +20,7 @@ from streams.clock import WorkerClock
 from streams.domain.catalog import Catalog
 from streams.kafka.batches import Record, RecordBatch
 from streams.kafka.changelog import PositionAheadOfLog, PositionGone
-from streams.kafka.topics import MAX_VALUE, TOMBSTONES
+from streams.kafka.topics import TOMBSTONES
 from streams.metrics import Metrics
 from streams.stages.fencing import (
     CLAIM,
@@ -318,14 +318,6 @@ class PartitionStore:
         self._position, self._fence, self._caught_up = None, Fence(), 0
 
 
-def too_large(record: Record) -> DecodeError | None:
-    """Refuses a value that would not fit into our own topics with the fields around it."""
-    size = len(record.value or b"")
-    if size <= MAX_VALUE:
-        return None
-    return DecodeError("contract", f"the value has {size} bytes, at most {MAX_VALUE} are taken")
-
-
 def dead_letter(batch: RecordBatch, record: Record, error: DecodeError, now: int) -> DeadLetter:
     """The record as it came, with why it could not be worked on."""
     return DeadLetter(
@@ -334,7 +326,7 @@ def dead_letter(batch: RecordBatch, record: Record, error: DecodeError, now: int
         offset=record.offset,
         timestamp=record.timestamp,
         error=str(error.reason),
-        detail=error.detail,
+        detail=str(error),
         key=record.key or b"",
         value=record.value or b"",
         at=now,

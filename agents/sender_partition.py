@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -22,7 +22,7 @@ from streams.domain.messages import Inquiry, Outcome, Unknown
 from streams.domain.reasons import Reason
 from streams.kafka.batches import Record, RecordBatch
 from streams.kafka.changelog import PositionAheadOfLog, PositionGone
-from streams.stages.delivery import DeliveryStage, consent_writes, forget_consents
+from streams.stages.delivery import DeliveryStage, consent_writes, forget_consents, overtaken
 from streams.stages.fencing import Fenced, LogRecord
 from streams.stages.firing import Options, Withdrawn
 from streams.stages.round import SOURCE, DeliveryRound, InquiryOrder, SendOrder
@@ -94,11 +94,12 @@ class SenderPartition:
         """Restores timers and consents, repeats log records that may be missing, and begins to send."""
         await self._state.restore()
         self._stage = self._new_stage()
-        await self._read_consents()
+        again = await self._read_consents()
         self._stage = self._new_stage()
         self._sent.clear()
         self._asked.clear()
-        await self._shared.outputs.deliveries(self._stage.opened())
+        outputs = self._shared.outputs
+        await asyncio.gather(outputs.deliveries(self._stage.opened()), self._say_again(again))
         self._wake.set()
         self._pump = asyncio.create_task(self._run(), name=f"pump {self._partition}")
 
@@ -216,7 +217,8 @@ class SenderPartition:
             decoded = await self._decode(Customer, batch, record, dead)
             if decoded is not None:
                 customers.append((record.key, decoded))
-        await self._shared.outputs.dead_letters(dead)
+        again = overtaken(self._state.store, customers)
+        await asyncio.gather(self._shared.outputs.dead_letters(dead), self._say_again(again))
         async with self._lock:
             self._state.store.write(consent_writes(self._state.store, customers, batch.next_offset))
             self._stage.consents_source = batch.next_offset
@@ -311,7 +313,8 @@ class SenderPartition:
     def _called(self, task: asyncio.Future[None]) -> None:
         self._calls.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a provider call failed in an unforeseen way: %r", error)
+            # Only its type: the text may quote the message.
+            log.error("a provider call failed in an unforeseen way: %s", type(error).__name__)
         self._wake.set()
 
     async def _send(self, order: SendOrder) -> None:
@@ -361,10 +364,18 @@ class SenderPartition:
 
     # --- within
 
-    async def _read_consents(self) -> None:
-        """``consents`` is its own changelog: the store is brought up to its end before anything is sent."""
+    def _say_again(self, customers: Iterable[tuple[bytes, Customer]]) -> Awaitable[object]:
+        """Writes to ``consents`` what an older record there has overtaken (``overtaken``)."""
+        encode = self._shared.codec.encode
+        records = [(key, encode(customer)) for key, customer in customers]
+        return self._shared.outputs.send("consents", records, partition=self._partition)
+
+    async def _read_consents(self) -> list[tuple[bytes, Customer]]:
+        """``consents`` is its own changelog: the store is brought up to its end before anything is sent.
+        Returns what must be written there once more."""
         store = self._state.store
         codec = self._shared.codec
+        again: dict[bytes, Customer] = {}
 
         def apply(records: list[LogRecord]) -> None:
             customers: list[tuple[bytes, Customer | None]] = []
@@ -373,6 +384,7 @@ class SenderPartition:
                     customers.append((key, codec.decode(Customer, value) if value is not None else None))
                 except DecodeError as error:
                     log.warning("a record of consents was left out: %s", error)
+            again.update(overtaken(store, customers))
             store.write(consent_writes(store, customers, records[-1][0] + 1))
 
         await self._shared.registry.preload([self._shared.outputs.topic("consents")])
@@ -381,7 +393,7 @@ class SenderPartition:
             start = self._new_stage().consents_source or None
             try:
                 await self._shared.read_log(topic, self._partition, start, apply)
-                return
+                return list(again.items())
             except UnknownSchemaId as unknown:  # the publisher's own, perhaps under another subject
                 await self._shared.registry.fetch(unknown.ids)
             except (PositionAheadOfLog, PositionGone) as error:

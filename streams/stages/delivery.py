@@ -303,6 +303,30 @@ def consent_writes(
     return writes
 
 
+def overtaken(
+    store: KeyValue, customers: Sequence[tuple[bytes, Customer | None]]
+) -> list[tuple[bytes, Customer]]:
+    """The customers of whom an older record comes behind a newer one, with the newer. ``consents`` is
+    compacted and would keep the older one alone, and with it a consent that was withdrawn: the newer has to
+    be written once more."""
+    held = store.get_many("consents", [key for key, _ in customers])
+    newest = {
+        key: _decode_customer(raw) for (key, _), raw in zip(customers, held, strict=True) if raw is not None
+    }
+    again: dict[bytes, None] = {}
+    for key, customer in customers:
+        known = newest.get(key)
+        if customer is not None and known is not None and customer.version < known.version:
+            again[key] = None
+            continue
+        again.pop(key, None)
+        if customer is None:
+            newest.pop(key, None)
+        else:
+            newest[key] = customer
+    return [(key, newest[key]) for key in again]
+
+
 def forget_consents(store: KeyValue) -> None:
     """The log of consents is another one than the store has followed: what the store knows is not there any
     more, and no record means no consent."""

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from functools import partial
 
+import msgspec
 import pytest
 
 from agents.entity_partition import EntityPartition
@@ -18,7 +19,7 @@ from agents.outputs import Outputs
 from agents.partition import Shared
 from agents.sender_partition import Capacity, SenderPartition
 from schemas.codec import Codec, encode_json
-from schemas.records import EntityKind
+from schemas.records import Customer, EntityKind
 from schemas.registry import EmbeddedRegistry
 from streams.clock import SystemClock
 from streams.domain.catalog import Catalog
@@ -209,4 +210,37 @@ async def test_consents_made_anew_replace_those_of_before(world: World) -> None:
     assert store.get("consents", customer_key(C, "old")) is None
     assert store.get("consents", customer_key(C, "new")) is not None
     assert store.get("meta", CONSENTS_SOURCE) is not None
+    await part.close()
+
+
+@pytest.mark.parametrize("when", ["while it runs", "while it is away", "in one batch"])
+async def test_an_older_consent_behind_a_newer_one_does_not_outlive_it(world: World, when: str) -> None:
+    """``consents`` is compacted: the newest record of a key is all that is left of it one day, and a worker
+    with an empty disk believes it."""
+    key = customer_key(C, "ann")
+    withdrawn, older = ann(version=7, sms_consent=False), ann(version=6, sms_consent=True)
+    outputs, codec = world.shared.outputs, world.codec
+    part = SenderPartition(world.shared, 0, {}, Capacity({}), Options(), world.gate)
+    store = world.disk.stores["timers-changelog-0"]
+    if when == "while it is away":
+        await outputs.send("consents", [(key, codec.encode(one)) for one in (withdrawn, older)], partition=0)
+        await part.open()
+    else:
+        await part.open()
+        records = [Raw(n, key, codec.encode(one)) for n, one in enumerate((withdrawn, older))]
+        await outputs.send("consents", [(key, one.value) for one in records], partition=0)
+        for batch in [records] if when == "in one batch" else [records[:1], records[1:]]:
+            await part.consents(RecordBatch("consents", 0, batch, batch[0].offset, batch[-1].offset + 1))
+    found: list[Customer] = []
+    await world.shared.read_log(
+        "consents",
+        0,
+        None,
+        lambda rows: found.extend(codec.decode(Customer, value or b"") for _, _, value, _ in rows),
+    )
+    assert [one.version for one in found] == [7, 6, 7]
+    assert not found[-1].sms_consent
+    kept = store.get("consents", key)
+    assert kept is not None
+    assert msgspec.msgpack.decode(kept, type=Customer).version == 7
     await part.close()
