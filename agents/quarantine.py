@@ -87,7 +87,10 @@ class Quarantine:
 
         async def careful(batch: RecordBatch) -> None:
             before = self._marks.read(batch.topic, batch.partition)
-            known = before if before is not None and before.offset == batch.first_offset else None
+            if before is not None and before.alone and batch.next_offset <= before.offset:
+                await handle(batch)  # read again: the record that it died at alone is yet to come
+                return
+            known = before if before is not None and _within(before, batch) else None
             tries = known.tries if known is not None else 0
             if tries < TRIES:
                 self._marks.write(batch.topic, batch.partition, Mark(batch.first_offset, tries + 1, False))
@@ -125,3 +128,11 @@ class Quarantine:
             value=record.value or b"",
             at=self._now(),
         )
+
+
+def _within(mark: Mark, batch: RecordBatch) -> bool:
+    """The death was at this batch, or at one record in it: not all inputs have their offset stored with
+    every record, and what lay before that record comes again."""
+    if mark.alone:
+        return batch.first_offset <= mark.offset < batch.next_offset
+    return mark.offset == batch.first_offset

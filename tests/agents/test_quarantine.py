@@ -34,6 +34,7 @@ class Partition:
     source: int = 0
     done: list[int] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
+    stores: bool = True
 
     async def run(self) -> None:
         quarantine = Quarantine(FileMarks(self.folder), self._aside, lambda: 99)
@@ -57,7 +58,8 @@ class Partition:
             if record.offset in self.deadly:
                 raise DiedError
         self.done += [record.offset for record in batch.records]
-        self.source = batch.next_offset
+        if self.stores:
+            self.source = batch.next_offset
 
     async def _aside(self, letters: list[DeadLetter]) -> None:
         self.letters += letters
@@ -73,6 +75,26 @@ async def test_a_deadly_record_costs_four_lives_and_nothing_else(tmp_path: Path,
     assert (letter.topic, letter.partition, letter.offset, letter.error) == ("orders", 3, deadly, CRASHED)
     assert (letter.key, letter.value, letter.timestamp, letter.at) == (b"k", b"x", 7, 99)
     assert len(partition.letters) == 1
+
+
+async def test_a_deadly_record_that_is_read_again_with_those_before_it(tmp_path: Path) -> None:
+    """Consents have no offset stored with them: each life begins where the last commit was."""
+    partition = Partition(tmp_path, {13}, stores=False)
+    assert await partition.lives() == TRIES + 2
+    assert set(partition.done) == {10, 11, 14}
+    assert [letter.offset for letter in partition.letters] == [13]
+
+
+async def test_a_batch_that_ends_before_the_deadly_record(tmp_path: Path) -> None:
+    partition = Partition(tmp_path, {13}, stores=False)
+    for _ in range(TRIES + 1):
+        with pytest.raises(DiedError):
+            await partition.run()
+    quarantine = Quarantine(FileMarks(tmp_path), partition._aside, lambda: 99)
+    await quarantine.guarded(partition._handle)(RecordBatch("orders", 3, [Raw(10)], 10, 11))
+    assert FileMarks(tmp_path).read("orders", 3) == Mark(13, TRIES, True), "not forgotten"
+    await partition.run()
+    assert [letter.offset for letter in partition.letters] == [13]
 
 
 async def test_two_deadly_records_are_both_set_aside(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ FOLDER = Path(agents.__file__).parent
 NOT_SIMULATED: Mapping[str, str] = {
     "worker.": "the wiring of the real ports: processes in tests/integration die there",
     "web.": "answers who asks; nothing waits for it",
+    "overview.": "what people and orchestrators are shown; nothing waits for it",
     "hold.": "asks the brokers where topics end: the simulated worker asks ``agents.unread`` itself",
     "timers.register.": "Faust's side of an agent",
     "entities.entity_agent.": "Faust's side of an agent",

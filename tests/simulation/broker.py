@@ -147,6 +147,8 @@ class Broker:
         start: int | None,
         on_records: Callable[[list[LogRecord]], None],
         /,
+        *,
+        progress: Callable[[int, int], None] | None = None,
     ) -> int:
         """``read_changelog`` of the simulated log."""
         log = self.topics[topic][partition]
@@ -163,6 +165,8 @@ class Broker:
             found, position = log.read(position, self._random.choice((3, 50, 500)))
             if found:
                 on_records([(r.offset, r.key or b"", r.value, epoch_of(r.headers)) for r in found])
+            if progress is not None:
+                progress(position, end)
         return position
 
     def cut(self, count: int) -> int:

@@ -49,7 +49,7 @@ def story(seed: int, *, sites: Sequence[str] = ()) -> Story:
             items += _life(company, topic, f"e{number}", random)
         items += edits(company, reference, random)
     if random.random() < 0.2:
-        items += _ambush(companies[0], rules, random)
+        items += _ambush(companies[0], rules, random, setting.machines)
         setting = replace(setting, rate=0.2, in_flight=20)
     items += _poison(companies, random)
     moments = [item.at for item in items] + [900.0 * number for number in range(1, 7)]
@@ -126,8 +126,9 @@ def _life(company: str, topic: str, entity_id: str, random: Random) -> list[Item
     return _as_sent(made, random)
 
 
-def _ambush(company: str, rules: list[Rule], random: Random) -> list[Item]:
-    """Several reminders of one moment, on a paced channel; while they queue, something is withdrawn."""
+def _ambush(company: str, rules: list[Rule], random: Random, machines: int) -> list[Item]:
+    """Several reminders of one moment, on a paced channel; while they queue, something is withdrawn. Or
+    nobody is there at that moment, and the withdrawal lies unread when the reminders are overdue."""
     mine = [rule for rule in rules if rule.company == company and rule.kind is RuleKind.REMINDER]
     visits = [rule for rule in mine if rule.entity is EntityKind.APPOINTMENT]
     if not visits:
@@ -170,7 +171,10 @@ def _ambush(company: str, rules: list[Rule], random: Random) -> list[Item]:
     later.append(Publish(moment, "customer-consents", customer_key(company, "ann"), no))
     off = msgspec.structs.replace(rule, enabled=False, version=9, changed_at=EPOCH + int(moment * 1000))
     later.append(Publish(moment, "rules", reference_key(company, rule.id), off))
-    return made + random.sample(later, random.randint(1, 3))
+    made += random.sample(later, random.randint(1, 3))
+    if random.random() < 0.4:
+        made += [Fault(due - 1.0, "stop", f"m{number}", 25.0) for number in range(machines)]
+    return made
 
 
 def _as_sent(made: list[Publish], random: Random) -> list[Item]:

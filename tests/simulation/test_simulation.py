@@ -19,7 +19,7 @@ from tests.simulation.mutants import broken
 from tests.simulation.run import play, run_chunk, run_seed, shorten, told
 from tests.simulation.world import World
 
-ROUNDS = 12
+ROUNDS = 30
 """Seeds of one await: each is a story in which somebody dies there, if somebody gets there."""
 
 

@@ -17,6 +17,7 @@ from agents.lookout import Lookout
 from agents.outputs import Outputs
 from agents.partition import Shared
 from agents.patience import PatientRegistry
+from agents.progress import RestoreProgress
 from agents.quarantine import Quarantine
 from agents.unread import Spot, Unread, Want
 from schemas.codec import Codec
@@ -64,7 +65,7 @@ class SimWorker(Process):
         outputs = Outputs(self.producer, codec, "")  # type: ignore[arg-type]  # what Outputs uses of it is send
         self.shared = Shared(
             disk=machine.disk,
-            read_log=broker.read_log,
+            read_log=RestoreProgress().watching(broker.read_log),
             topic_id=self._topic_id,
             name=self.name,
             outputs=outputs,
