@@ -11,7 +11,7 @@ from agents.steps import StepLock
 from schemas.records import EntityKind
 from streams.kafka.batches import RecordBatch
 from streams.kafka.topics import MAX_VALUE
-from streams.stages.entity import FAMILIES, EntityRound, EntityStage, Incoming, restored, snapshot
+from streams.stages.entity import FAMILIES, SOURCE, EntityRound, EntityStage, Incoming, restored, snapshot
 
 _TIDY_LOOK = 60.0
 """Seconds between looks whether it is time to forget old entities."""
@@ -44,6 +44,7 @@ class EntityPartition:
     async def open(self) -> None:
         """Restores the store and begins to apply rules that changed meanwhile."""
         await self._state.restore()
+        await self._state.bind(SOURCE, self._topic)
         self._stage = self._new_stage()
         self._stage.rules_changed(
             [

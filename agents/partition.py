@@ -41,6 +41,8 @@ POSITION = b"\x01position"
 """Key in ``meta``: the next offset of the changelog that this store has not seen."""
 FOLLOWED = b"\x01followed"
 """Key in ``meta``: which changelog that was, and when."""
+_SOURCE_TOPIC = b"\x00source topic "
+"""Key in ``meta`` and in the changelog, with a topic's name: the broker's id of the topic that was read."""
 LONGEST_AWAY = TOMBSTONES // 2
 """Milliseconds after which a store that did not follow its changelog may have missed deletions in it."""
 _NOTED_EVERY = 3_600_000
@@ -191,6 +193,25 @@ class PartitionStore:
             noted = self._noted()
         self.store.write([*writes, *noted])
         await self._write_over(foreign)
+
+    async def bind(self, source: bytes, topic: str) -> None:
+        """Ties the source offset that is stored under ``source`` to the topic that it counts in. Made anew
+        since, ``topic`` is read from its beginning: an old offset may be there again, with records before it
+        that nobody has worked on."""
+        key = _SOURCE_TOPIC + topic.encode()
+        now = (await self._shared.topic_id(self._shared.outputs.topic(topic))).encode()
+        known = self.store.get("meta", key)
+        if not now or now == known:
+            return
+        records = [(key, now)]
+        if known is not None:
+            log.warning(
+                "%s was deleted and made anew: partition %d is read from its beginning",
+                *(self._shared.outputs.topic(topic), self.partition),
+            )
+            # First: if only this gets through, the other is found wanting and both are written again.
+            records.insert(0, (source, _encode(0)))
+        await self.commit(records, [("meta", name, value) for name, value in records])
 
     async def look(self, end: int) -> None:
         """The changelog ends at ``end``: was it us? To be asked now and then when nothing is committed.

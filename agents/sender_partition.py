@@ -93,6 +93,7 @@ class SenderPartition:
     async def open(self) -> None:
         """Restores timers and consents, repeats log records that may be missing, and begins to send."""
         await self._state.restore()
+        await self._state.bind(SOURCE, "timers")
         self._stage = self._new_stage()
         again = await self._read_consents()
         self._stage = self._new_stage()

@@ -42,7 +42,7 @@ from streams.kafka.offsets import Offsets
 from streams.kafka.producer import BatchProducer
 from streams.kafka.security import librdkafka_config, ssl_context
 from streams.kafka.topic_ids import TopicIds
-from streams.kafka.topics import CHANGELOGS, INPUT_TOPICS, check, topic_plan
+from streams.kafka.topics import CHANGELOGS, ENTITY_TOPICS, INPUT_TOPICS, check, topic_plan
 from streams.kafka.transport import BatchSettings
 from streams.metrics import Metrics
 from streams.settings import Settings, SettingsError
@@ -88,7 +88,7 @@ class Worker:
         }
         self._progress = RestoreProgress()
         self._outputs = Outputs(self._producer, codec, self._prefix)
-        changelogs = [self._prefix + name for name in CHANGELOGS]
+        bound = [self._prefix + name for name in (*CHANGELOGS, *ENTITY_TOPICS, "timers")]
         shared = Shared(
             disk=RocksDisk(settings.data),
             read_log=self._progress.watching(partial(read_changelog, settings.broker, self._security)),
@@ -99,7 +99,7 @@ class Worker:
             clock=clock,
             metrics=self._metrics,
             formats=formats,
-            topic_id=TopicIds(settings.broker, self._security, changelogs).of,
+            topic_id=TopicIds(settings.broker, self._security, bound).of,
             name=f"{platform.node()}:{os.getpid()}:{time.time_ns()}",
         )
         self._clock = clock
@@ -247,7 +247,11 @@ class Worker:
     def _failure(self) -> BaseException | None:
         """What ended a task that nobody awaits."""
         return (
-            self._host.failure() or self._tables.reader.failure or self._hold.failure or self._lookout.failure
+            self._host.failure()
+            or self._tables.reader.failure
+            or self._hold.failure
+            or self._lookout.failure
+            or self._producer.failure
         )
 
     async def _watch(self) -> None:

@@ -98,7 +98,8 @@ class _Batch:
         """librdkafka's delivery report."""
         if error is None:
             offset = message.offset()
-            if offset >= 0:
+            # None: a repeat after a lost acknowledgement, which the broker has recognised as such.
+            if offset is not None and offset >= 0:
                 self.offsets[message.partition()] = offset
             if self.answered + 1 == self.expected:
                 kind, stamp = message.timestamp()
@@ -167,6 +168,8 @@ class BatchProducer:
         }
         self._producer: Any = None
         self._thread: threading.Thread | None = None
+        self.failure: BaseException | None = None
+        """What ended the thread that reads the acknowledgements; to be looked at: calls hang from then on."""
         self._stopping = threading.Event()
         self._entering = asyncio.Lock()
 
@@ -256,8 +259,12 @@ class BatchProducer:
 
     def _serve(self, producer: Any) -> None:
         """Runs the delivery reports until nothing is outstanding after ``stop``."""
-        while not self._stopping.is_set() or len(producer):
-            producer.poll(0.1)
+        try:
+            while not self._stopping.is_set() or len(producer):
+                producer.poll(0.1)
+        except BaseException as error:  # whoever waits for an acknowledgement would wait for ever
+            log.exception("acknowledgements are not read any more")
+            self.failure = error
 
 
 def _failure(topic: str, partition: int, error: Any) -> ProduceError:

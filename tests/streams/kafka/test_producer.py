@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.partitioner import partition_for
-from streams.kafka.producer import BatchProducer, ProduceError, Sent
+from streams.kafka.producer import BatchProducer, ProduceError, Sent, _Batch
 
 pytestmark = pytest.mark.embedded
 
@@ -154,6 +154,30 @@ async def test_stopping_answers_what_waits_and_later_calls_are_refused(bootstrap
         await waiting
     with pytest.raises(ProduceError, match="not running"):
         await producer.send(topic, [(b"a", b"1")])
+
+
+async def test_a_repeat_that_the_broker_recognised_is_acknowledged_without_an_offset() -> None:
+    """After a lost acknowledgement. An exception here would end the thread of all acknowledgements."""
+    batch = _Batch(asyncio.get_running_loop(), "t", 1)
+    report = Message(topic="t", partition=0)
+    assert report.offset() is None
+    batch.delivered(None, report)
+    await asyncio.wait_for(batch.done, 10)
+    assert (batch.offsets, batch.failure) == ({}, None)
+
+
+async def test_a_dead_thread_of_acknowledgements_is_told(
+    producer: BatchProducer, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: _Batch, error: object, message: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(_Batch, "delivered", fail)
+    waiting = asyncio.create_task(producer.send(topic, [(b"a", b"1")]))
+    async with asyncio.timeout(30):
+        while producer.failure is None:  # noqa: ASYNC110 - a thread has no event of this loop
+            await asyncio.sleep(0.01)
+    waiting.cancel()
 
 
 async def test_a_cancelled_call_leaves_the_producer_as_it_was(producer: BatchProducer, topic: str) -> None:
