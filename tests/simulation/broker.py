@@ -233,7 +233,7 @@ class SimProducer:
         held: set[tuple[str, int]] = set()
         for write in list(self._under_way):
             place = write.topic, write.partition
-            if place in held or self._broker.chance(0.5):
+            if place in held or self._broker.chance(0.7):
                 held.add(place)
                 assert write.timer is not None
                 write.timer.cancel()

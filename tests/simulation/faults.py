@@ -22,9 +22,12 @@ DISKS = (
     "other",
     "format",
 )
-PACED = ("_pace#1", "until_owned#1", "_send#2", "pause#3", "pause#4")
+ROUGH_TURN = 3
+"""Of so many rounds through all awaits one is of rough days, that take longer."""
+PACED = ("_pace#1", "until_owned#1", "_send#2", "pause#3", "pause#4", "pause#5", "pause#6")
 """Awaits that are met, or met more often, where messages queue for their turn."""
 _COMMIT = "partition.PartitionStore.commit#1"
+LOCKED = ("host", "entity_partition", "sender_partition", "steps")
 SILENT = ("until_owned#1", "_send#2")
 """Awaits that are met only while a worker hears nothing from its group."""
 
@@ -45,8 +48,8 @@ def faults(
     if sites and random.random() < 0.8:
         site = sites[seed % len(sites)]
         made.append(_death(site, random))
-        if random.random() < 0.8:
-            made += provocation(machines, random, when, site)
+        if (seed // len(sites)) % ROUGH_TURN == 0:
+            made += provocation(machines, random, moments, when, site)
     for _ in range(random.choice((0, 0, 1, 1, 2))):
         how = random.choice(DISKS)
         made.append(Fault(when(), "kill", random.choice(machines), random.uniform(0.5, 40), how))
@@ -84,12 +87,14 @@ def faults(
 
 def _death(site: str, random: Random) -> Fault:
     """Whoever gets there first dies there: from the start, or at some later moment."""
-    at = 0.0 if random.random() < 0.7 else random.uniform(0.0, LENGTH * 0.4)
+    at = 0.0 if random.random() < 0.8 else random.uniform(0.0, LENGTH * 0.4)
     how = f"{random.choice(DISKS)}@{site}"
     return Fault(at, "kill", ANY, random.uniform(0.5, 40), how, random.choice((0, 0, 0, 1, 3)))
 
 
-def provocation(machines: Sequence[str], random: Random, when: Callable[[], float], site: str) -> list[Item]:
+def provocation(
+    machines: Sequence[str], random: Random, moments: Sequence[float], when: Callable[[], float], site: str
+) -> list[Item]:
     """A rough day: partitions move, acknowledgements are lost, owners freeze and wake, providers are slow,
     and whatever else leads to the await."""
     made: list[Item] = []
@@ -105,13 +110,31 @@ def provocation(machines: Sequence[str], random: Random, when: Callable[[], floa
     if site.startswith("quarantine") or random.random() < 0.2:
         topic = random.choice(("orders", "appointments", "customer-consents", "timers"))
         made.append(Publish(random.uniform(1.0, 600.0), topic, b"acme/e0", DEADLY))
+        made.append(Publish(0.21, "customer-consents", random.choice((b"acme/ann", b"acme/ben")), DEADLY))
+    if site.startswith(LOCKED) or random.random() < 0.1:
+        # Steps wait for brokers that are away, and whatever else is to be done waits for the steps.
+        at = random.choice((random.choice(moments) - 0.3, 600.0 * random.randint(2, 7) - 0.3))
+        made.append(Fault(at, "broker", "away", 300.0))
+        made.append(Fault(at, "clock", random.choice(machines), 400.0))
+        if random.random() < 0.6:
+            made += [Fault(at + random.uniform(2, 290), "stop", machine, 3.0) for machine in machines]
+    if random.random() < 0.2:
+        made.append(Fault(when(), "broker", "slow", 600.0))
+    if site.endswith(("suppressions#1", "_round#2")):
+        made += [Fault(1.0, "provider", channel, LENGTH, "gone") for channel in ("sms", "email")]
+    if site.endswith(("timers#2", "consents#2")) or random.random() < 0.1:
+        made += [
+            Publish(random.uniform(1.0, LENGTH), topic, b"acme/ann", b"junk")
+            for topic in ("timers", "consents")
+        ]
     if "say_again" in site or random.random() < 0.1:
         made += [Fault(at, "clock", random.choice(machines), 900.0) for at in (1.0, 1_000.0, 2_000.0)]
     if site.startswith("partition") or random.random() < 0.3:
         for _ in range(3):  # what a former owner was writing arrives when there is another, who dies of it
             at = when()
             made.append(Fault(at, "freeze", ANY, random.uniform(13, 16), f"@{_COMMIT}"))
-            made.append(Fault(at + random.uniform(16, 30), "stop", random.choice(machines), 1.0))
+            if random.random() < 0.5:
+                made.append(Fault(at + random.uniform(16, 30), "stop", random.choice(machines), 1.0))
     if site.startswith("partition") or random.random() < 0.2:
         made += [Fault(when(), "kill", random.choice(machines), 1.0, "ahead") for _ in range(2)]
     return made

@@ -57,7 +57,7 @@ class Harm:
                 provider.mode = fault.how
                 world.loop.at(end, self._provider_calm, provider, fault.how)
             case "broker":
-                world.broker.trouble = {"trouble": 0.3, "away": 1.0}.get(fault.to, 0.0)
+                world.broker.trouble = {"trouble": 0.3, "away": 2.0}.get(fault.to, 0.0)
                 world.broker.slow = 50.0 if fault.to == "slow" else 1.0
                 world.loop.at(end, self._broker_calm)
             case "compact":
@@ -68,7 +68,7 @@ class Harm:
             case "silent" if worker is not None and worker.lapsed is None:
                 worker.lapsed = world.loop.seconds
                 world.loop.at(end, self._heard, worker)
-            case "clock" if worker is not None:
+            case "clock" if worker is not None and not worker.clock.stepped:
                 worker.clock.stepped = 3_600_000
                 world.out.stepped.append((worker, world.loop.seconds, end))
                 world.loop.at(end, self._clock_right, worker)
@@ -84,14 +84,15 @@ class Harm:
     def heal(self) -> None:
         world = self._world
         self._broker_calm()
-        self._for_any.clear()
+        if not world.setting.later:
+            self._for_any.clear()
         self._traps.clear()
         for provider in world.providers.values():
             provider.mode = "ok"
         for machine in world.machines.values():
             worker = machine.worker
             if worker is not None:
-                worker.watch = None
+                self._watch(worker)
                 worker.tables.slow = 0.0
                 worker.clock.stepped = 0
                 self._thaw(worker)
@@ -177,8 +178,9 @@ class Harm:
             return
         if worker not in self._world.group.members:
             worker.order("revoke", -1)
-            self._world.group.join(worker)
-        worker.lapsed = None
+            self._world.group.join(worker)  # confirmed once it has given up what it had
+        else:
+            worker.lapsed = None
 
     # --- the rest
 

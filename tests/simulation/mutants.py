@@ -290,6 +290,33 @@ FOCUS: Mapping[str, tuple[str, ...]] = {
 }
 """Where workers are killed when a mistake shows only there: parts of the source lines of awaits."""
 
+CALM = frozenset(
+    {
+        "source offset ignored",  # where somebody dies, repeats may be
+        "no consent check",
+        "no cancel check",
+        "deletions not restored",
+    }
+)
+"""Noticed soonest where nobody dies."""
+
+UNPROVEN = frozenset(
+    {
+        "source offset ignored",
+        "no consent check",
+        "no cancel check",
+        "no hold",
+        "claim without swap",
+        "late records stay",
+        "deletions not restored",
+        "rule edits not applied",
+    }
+)
+"""Not noticed yet within as many seeds as a test may take, or not tried for long enough."""
+
+LATER = frozenset({"deletions not restored"})
+"""Noticed when what is over has been forgotten."""
+
 
 @contextmanager
 def broken(name: str) -> Iterator[None]:

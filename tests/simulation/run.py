@@ -15,18 +15,19 @@ import re
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tests.simulation import awaits
 from tests.simulation.checks import violations
-from tests.simulation.items import Story
+from tests.simulation.items import Fault, Story
 from tests.simulation.story import story
 from tests.simulation.world import Outcome, World
 
 CHUNK = 20
+_ROUGH = frozenset({"kill", "freeze", "broker", "stop"})
 MOST_SHOWN = 5
 ENOUGH = 1_000
 """Seeds in which every await must have been met by a death."""
@@ -45,11 +46,15 @@ class Result:
     records: int
 
 
-def told(seed: int, *, focus: Sequence[str] = ()) -> Story:
-    """``focus``: parts of source lines; workers die only at awaits in such lines."""
+def told(seed: int, *, focus: Sequence[str] = (), calm: bool = False, later: bool = False) -> Story:
+    """``focus``: parts of source lines; workers die only at awaits in such lines. ``calm``: nobody dies or
+    freezes and the brokers answer. ``later``: 36 days go by at the end."""
     sites = awaits.sites()
     some = tuple(site for site, line in sites.items() if any(part in line for part in focus))
-    return story(seed, sites=some or tuple(sites))
+    one = story(seed, sites=some or tuple(sites))
+    if calm:
+        one = one.only([item for item in one.items if not (isinstance(item, Fault) and item.what in _ROUGH)])
+    return replace(one, setting=replace(one.setting, later=True)) if later else one
 
 
 def play(one: Story) -> tuple[Outcome, list[str]]:
@@ -58,8 +63,8 @@ def play(one: Story) -> tuple[Outcome, list[str]]:
     return out, violations(out)
 
 
-def run_seed(seed: int, *, focus: Sequence[str] = ()) -> Result:
-    out, broken = play(told(seed, focus=focus))
+def run_seed(seed: int, *, focus: Sequence[str] = (), calm: bool = False, later: bool = False) -> Result:
+    out, broken = play(told(seed, focus=focus, calm=calm, later=later))
     taken = sum(len(provider.taken) for provider in out.providers.values())
     return Result(
         *(seed, tuple(broken), frozenset(out.hit), frozenset(out.froze)),
@@ -173,7 +178,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for kind, seeds in sorted(kinds.items(), key=lambda item: -len(item[1])):
             console.print(f"{len(seeds):4} {kind}: seeds {seeds[:MOST_SHOWN]}", markup=False)
         show(failed[0].seed, console)
-    return 1 if failed or (missed and len(results) >= ENOUGH) else 0
+    never = set(missed) - awaits.RARE if len(results) >= ENOUGH else ()
+    return 1 if failed or never else 0
 
 
 if __name__ == "__main__":

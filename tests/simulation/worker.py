@@ -143,6 +143,8 @@ class SimWorker(Process):
         await self.tables.real.applied()
         if self._revoked != revoked:
             return
+        if not self.frozen:
+            self.lapsed = None
         self._assigned, self._unread = places, Unread()
         await self.host.resume(places)
         if self._revoked == revoked:
@@ -172,7 +174,7 @@ class SimWorker(Process):
 
     async def _changelog_ends(self, topics: Iterable[str]) -> dict[Spot, int]:
         await asyncio.sleep(self._broker.delay())
-        if self._broker.chance(self._broker.trouble):
+        if self._broker.chance(self._broker.trouble / 4):
             raise TimeoutError
         return {Spot(t, n): log.end for t in topics for n, log in enumerate(self._broker.topics[t])}
 
