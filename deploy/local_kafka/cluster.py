@@ -20,6 +20,15 @@ _ATTEMPTS = 3
 """Another process may take a free port in the moment before the broker does."""
 
 
+def new_cluster_id() -> str:
+    """A random id as Kafka writes them. One in 64 would begin with a dash, which Kafka's tools take for an
+    option."""
+    while True:
+        found = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not found.startswith("-"):
+            return found
+
+
 class LocalKafka:
     """``nodes`` brokers (one or three), each of them a controller too, on loopback ports of their own.
 
@@ -93,7 +102,7 @@ class LocalKafka:
     def _start(self, deadline: float) -> None:
         self._folder = self._given_folder or Path(tempfile.mkdtemp(prefix="carillon-kafka-"))
         addresses = free_addresses(self._count, [one.name for one in self._listeners])
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        cluster_id = new_cluster_id()
         for address in addresses:
             folder = self._folder / f"node-{address.number}"
             own = node_properties(folder, address, addresses)

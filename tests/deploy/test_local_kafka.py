@@ -8,6 +8,7 @@ import pytest
 
 from deploy.local_kafka import Listener, LocalKafkaError
 from deploy.local_kafka.__main__ import main
+from deploy.local_kafka.cluster import new_cluster_id
 from deploy.local_kafka.listeners import listener_properties, scram_arguments
 from deploy.local_kafka.node import free_addresses
 from deploy.local_kafka.standing import kill, start, status, stop, up
@@ -66,3 +67,9 @@ def test_without_maven_the_registry_says_so(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(LocalRegistryError, match="no mvn in PATH"):
         program()
+
+
+def test_no_cluster_id_looks_like_an_option() -> None:
+    ids = {new_cluster_id() for _ in range(2_000)}
+    assert len(ids) == 2_000
+    assert not [one for one in ids if one.startswith("-") or len(one) != 22]
