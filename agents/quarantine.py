@@ -7,6 +7,7 @@ four lives, and not all of them for ever.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
@@ -79,6 +80,7 @@ class Quarantine:
         self._marks = marks
         self._set_aside = set_aside
         self._now = now
+        self._turn = asyncio.Lock()
 
     def guarded(
         self, handle: Callable[[RecordBatch], Awaitable[None]]
@@ -96,7 +98,10 @@ class Quarantine:
                 self._marks.write(batch.topic, batch.partition, Mark(batch.first_offset, tries + 1, False))
                 await handle(batch)
             else:
-                await self._one_by_one(batch, known, handle)
+                async with self._turn:  # or two records would be under way alone when one of them kills
+                    await self._one_by_one(batch, known, handle)
+                    self._marks.write(batch.topic, batch.partition, Mark(batch.next_offset, 0, False))
+                return
             self._marks.write(batch.topic, batch.partition, Mark(batch.next_offset, 0, False))
 
         return careful

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -133,3 +134,37 @@ def test_a_note_that_finds_no_space_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "orders-3.mark").symlink_to("/dev/full")
     with pytest.raises(StoreUnavailable, match="the disk is full: free space there"):
         FileMarks(tmp_path).write("orders", 3, Mark(1, 1, False))
+
+
+async def test_what_another_partition_was_working_on_is_not_blamed(tmp_path: Path) -> None:
+    """Batches of two partitions are under way at each death. One record is deadly, the other just there."""
+    letters: list[DeadLetter] = []
+    done: list[tuple[int, int]] = []
+
+    async def aside(given: list[DeadLetter]) -> None:
+        letters.extend(given)
+
+    async def handle(batch: RecordBatch) -> None:
+        await asyncio.sleep(0)  # the other one gets as far
+        for record in batch.records:
+            if (batch.partition, record.offset) == (1, 7):
+                raise DiedError
+        for _ in range(9):  # it takes longer than the other takes to die
+            await asyncio.sleep(0)
+        done.extend((batch.partition, record.offset) for record in batch.records)
+
+    for _ in range(20):
+        careful = Quarantine(FileMarks(tmp_path), aside, lambda: 99).guarded(handle)
+        lives = [
+            asyncio.ensure_future(careful(RecordBatch("orders", number, [Raw(7)], 7, 8)))
+            for number in (0, 1)
+            if (number, 7) not in done
+        ]
+        ended, going_on = await asyncio.wait(lives, return_when=asyncio.FIRST_EXCEPTION)
+        for task in going_on:
+            task.cancel()  # the process is gone
+        await asyncio.gather(*going_on, return_exceptions=True)
+        if not any(task.exception() for task in ended):
+            break
+    assert [(letter.partition, letter.offset) for letter in letters] == [(1, 7)]
+    assert done == [(0, 7)]

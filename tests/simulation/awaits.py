@@ -53,6 +53,7 @@ RARE = frozenset(
         "quarantine.Quarantine._one_by_one#3",
         "quarantine.Quarantine.guarded.careful#1",
         "quarantine.Quarantine.guarded.careful#3",
+        "quarantine.Quarantine.guarded.careful#4",
         "sender_partition.SenderPartition._answers#2",
         "sender_partition.SenderPartition._inquire#1",
         "sender_partition.SenderPartition._once#1",
