@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -27,7 +28,7 @@ from tests.simulation.story import story
 from tests.simulation.world import Outcome, World
 
 CHUNK = 20
-_ROUGH = frozenset({"kill", "freeze", "broker", "stop"})
+_ROUGH = frozenset({"kill", "freeze", "broker"})
 MOST_SHOWN = 5
 ENOUGH = 1_000
 """Seeds in which every await must have been met by a death."""
@@ -46,12 +47,20 @@ class Result:
     records: int
 
 
-def told(seed: int, *, focus: Sequence[str] = (), calm: bool = False, later: bool = False) -> Story:
+def told(
+    seed: int,
+    *,
+    focus: Sequence[str] = (),
+    calm: bool = False,
+    later: bool = False,
+    ambush: bool = False,
+) -> Story:
     """``focus``: parts of source lines; workers die only at awaits in such lines. ``calm``: nobody dies or
-    freezes and the brokers answer. ``later``: 36 days go by at the end."""
+    freezes and the brokers answer. ``later``: 36 days go by at the end. ``ambush``: messages queue when
+    something is withdrawn."""
     sites = awaits.sites()
     some = tuple(site for site, line in sites.items() if any(part in line for part in focus))
-    one = story(seed, sites=some or tuple(sites))
+    one = story(seed, sites=some or tuple(sites), ambush=ambush)
     if calm:
         one = one.only([item for item in one.items if not (isinstance(item, Fault) and item.what in _ROUGH)])
     return replace(one, setting=replace(one.setting, later=True)) if later else one
@@ -63,8 +72,9 @@ def play(one: Story) -> tuple[Outcome, list[str]]:
     return out, violations(out)
 
 
-def run_seed(seed: int, *, focus: Sequence[str] = (), calm: bool = False, later: bool = False) -> Result:
-    out, broken = play(told(seed, focus=focus, calm=calm, later=later))
+def run_seed(seed: int, **how: Any) -> Result:
+    """``how``: see ``told``."""
+    out, broken = play(told(seed, **how))
     taken = sum(len(provider.taken) for provider in out.providers.values())
     return Result(
         *(seed, tuple(broken), frozenset(out.hit), frozenset(out.froze)),

@@ -28,7 +28,7 @@ from tests.simulation.items import (
 from tests.simulation.shop import ODD, edits, phone, shop, status_id
 
 
-def story(seed: int, *, sites: Sequence[str] = ()) -> Story:
+def story(seed: int, *, sites: Sequence[str] = (), ambush: bool = False) -> Story:
     """``sites``: the awaits at which a worker may be killed (``tests.simulation.awaits``)."""
     random = Random(seed)
     companies = ["acme", "bolt"][: random.choice((1, 1, 2))]
@@ -52,7 +52,7 @@ def story(seed: int, *, sites: Sequence[str] = ()) -> Story:
     queues = bool(sites) and (
         sites[seed % len(sites)].endswith(PACED) or sites[seed % len(sites)].startswith("sender_partition")
     )
-    if random.random() < (0.7 if queues else 0.2):
+    if random.random() < (1.0 if ambush else 0.7 if queues else 0.2):
         items += _ambush(companies[0], rules, random, setting.machines)
         setting = replace(setting, rate=0.2, in_flight=20)
     items += _poison(companies, random)

@@ -107,6 +107,7 @@ class SimWorker(Process):
         self._ordered = 0.0
         self._revoked = 0
         self._leaving = False
+        self._opening: asyncio.Task[None] | None = None
         self.assigned_at: list[float] = []
         self._assigned: frozenset[Place] = frozenset()
         self._unread = Unread()
@@ -128,12 +129,15 @@ class SimWorker(Process):
             while True:
                 order, generation, places = await self._orders.get()
                 if order == "revoke":
+                    if self._opening is not None and not self.expired:
+                        # It may come beside it, but whoever opens a partition claims it whatever comes.
+                        await asyncio.wait([self._opening])
                     self._revoked += 1
                     await self._stop_flows()
                     await self.host.pause()
                     self._world.group.revoked(self, generation)
                 elif not self._leaving:
-                    self.start(self._guard(self._resume(places, self._revoked)), "resume")
+                    self._opening = self.start(self._guard(self._resume(places, self._revoked)), "resume")
         except Exception as error:  # noqa: BLE001 - the simulation judges it
             self._fail(error)
 
