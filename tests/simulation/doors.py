@@ -28,6 +28,22 @@ from tests.simulation.worker import HOLD
 from tests.simulation.world import Outcome
 
 
+def _agreed(customer: Customer, channel: Channel) -> bool:
+    return customer.sms_consent if channel is Channel.SMS else customer.email_consent
+
+
+def _granted(out: Outcome, known: Customer, channel: Channel, before: float) -> bool:
+    """A newer yes was published by then: a worker that restores its consents has it before any batch of them
+    has been worked on."""
+    for item in out.published:
+        newer = item.value
+        if isinstance(newer, Customer) and item.at < before and newer.version > known.version:
+            same = (newer.company, newer.customer_id) == (known.company, known.customer_id)
+            if same and _agreed(newer, channel):
+                return True
+    return False
+
+
 def nothing_withdrawn(out: Outcome, log: Log) -> Iterator[str]:
     for provider in out.providers.values():
         for call in provider.calls:
@@ -40,8 +56,10 @@ def nothing_withdrawn(out: Outcome, log: Log) -> Iterator[str]:
                 continue
             if seconds < call.seconds and (consent is None or customer.version >= consent.version):
                 consent = customer
-        if consent is not None and not (
-            consent.sms_consent if channel is Channel.SMS else consent.email_consent
+        if (
+            consent is not None
+            and not _agreed(consent, channel)
+            and not _granted(out, consent, channel, call.seconds)
         ):
             yield f"P3 sent at {call.seconds:.3f} s without consent (v{consent.version}): {told_of(record)}"
         armed = cleared = -1
