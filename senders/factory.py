@@ -15,9 +15,14 @@ def build_senders(settings: SenderSettings, clock: Clock) -> dict[Channel, Sende
     """One for each channel that is set up. Opens no connection yet; close each of them in the end. Raises
     ValueError for a DKIM key that can't be used."""
     senders: dict[Channel, Sender] = {}
-    if settings.sms is not None:
-        senders[Channel.SMS] = TwilioSms(settings.sms)
+    if accounts := sms_senders(settings):
+        senders[Channel.SMS] = accounts[0]
     if settings.email is not None:
         mailboxes = Mailboxes(settings.gmail, clock) if settings.gmail is not None else None
         senders[Channel.EMAIL] = SmtpEmail(settings.email, clock, dkim=settings.dkim, mailboxes=mailboxes)
     return senders
+
+
+def sms_senders(settings: SenderSettings) -> list[Sender]:
+    """Every SMS account that is set up, the one to use first in front. Opens no connection yet."""
+    return [TwilioSms(settings.sms)] if settings.sms is not None else []
