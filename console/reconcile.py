@@ -20,7 +20,7 @@ from console.stories import impossible
 from schemas.records import Channel, Company, DeliveryState
 from senders.settings import TwilioSettings
 from senders.twilio_sms import Listed, ListError, TwilioSms
-from streams.clock import clock_of
+from streams.clock import SystemClock, clock_of
 
 _LINES = 50
 """Of one kind that a person is shown."""
@@ -157,7 +157,7 @@ def _asked(
     account: TwilioSettings, accepts: Accepts, period: Period, companies: Sequence[Company]
 ) -> Iterator[Found]:
     """The provider's list, page by page, and what does not agree with it."""
-    sender = TwilioSms(account)
+    sender = TwilioSms(account, SystemClock())
     with asyncio.Runner() as runner:
         try:
             progress("reading the provider's list ...")

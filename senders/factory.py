@@ -15,7 +15,7 @@ def build_senders(settings: SenderSettings, clock: Clock) -> dict[Channel, Sende
     """One for each channel that is set up. Opens no connection yet; close each of them in the end. Raises
     ValueError for a DKIM key that can't be used."""
     senders: dict[Channel, Sender] = {}
-    if accounts := sms_senders(settings):
+    if accounts := sms_senders(settings, clock):
         senders[Channel.SMS] = accounts[0]
     if settings.email is not None:
         mailboxes = Mailboxes(settings.gmail, clock) if settings.gmail is not None else None
@@ -23,6 +23,6 @@ def build_senders(settings: SenderSettings, clock: Clock) -> dict[Channel, Sende
     return senders
 
 
-def sms_senders(settings: SenderSettings) -> list[Sender]:
+def sms_senders(settings: SenderSettings, clock: Clock) -> list[Sender]:
     """Every SMS account that is set up, the one to use first in front. Opens no connection yet."""
-    return [TwilioSms(settings.sms)] if settings.sms is not None else []
+    return [TwilioSms(settings.sms, clock)] if settings.sms is not None else []

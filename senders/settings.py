@@ -24,8 +24,6 @@ class TwilioSettings:
     """``SK...``: authenticate with an API key; empty: with the account's own token."""
     api_base: str = "https://api.twilio.com"
     """Scheme and host; a regional host or a local server."""
-    status_callback: str = ""
-    """Where receipts are posted; ``delivery_id`` and ``company`` are added to its query. Empty: none."""
     connect_timeout: float = 5.0
     """Until a connection stands, waiting for a free one included: not sent, tried again."""
     answer_timeout: float = 15.0
@@ -37,8 +35,6 @@ class TwilioSettings:
 
     def __post_init__(self) -> None:
         _web_address("api_base", self.api_base)
-        if self.status_callback:
-            _web_address("status_callback", self.status_callback)
         if not self.account_sid or not self.token:
             raise ValueError("account_sid and token are needed")
         _positive(self.connect_timeout, self.answer_timeout, self.connections)

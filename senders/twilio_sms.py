@@ -1,33 +1,25 @@
-"""SMS by Twilio: its own client library over one HTTP session of ours.
-
-The library's HTTP client is replaced because it takes no time-out that works, drops the headers of an
-error (Retry-After) and logs recipients. Nothing is retried here: creating a message is not idempotent.
-"""
+"""SMS by Twilio, through its own client library."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from base64 import b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlencode
 
 import aiohttp
 from twilio.base.exceptions import TwilioException
-from twilio.http import AsyncHttpClient
-from twilio.http.response import Response
 from twilio.rest import Client
 
 from schemas.records import Channel
-from senders.addresses import with_delivery
 from senders.details import detail_of
 from senders.outcomes import twilio_verdict
 from senders.pacing import Bucket
 from senders.settings import LONGEST_VALIDITY, TwilioSettings
+from senders.twilio_http import Refusal, TwilioHttp
+from senders.web import NOT_SENT
+from streams.clock import Clock
 from streams.domain.messages import (
     Accepted,
     Inquiry,
@@ -40,7 +32,6 @@ from streams.domain.messages import (
     Unknown,
 )
 from streams.domain.reasons import Reason
-from streams.secret import Secret
 
 PROVIDER = "twilio"
 
@@ -50,12 +41,12 @@ PAGE_SIZE = 1000
 MOST_PAGES = 20
 """20,000 messages to one person: past that the question stays open rather than load the API."""
 
+CALLBACK_RETRIES = "#rc=3&rp=all"
+"""Behind a callback's address: three more tries within fifteen seconds, whatever went wrong. Twilio takes the
+fragment off. https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides"""
+
 TRIAL_PREFIX = "Sent from your Twilio trial account - "
 """What a trial account puts before every text, and shows in its list."""
-
-_NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
-"""DNS, refused, TLS, no free connection: raised before a byte of the request left."""
-
 
 LIST_TRIES = 5
 """Of one page, when the API asks for a pause or does not answer: nothing is lost by asking again."""
@@ -84,88 +75,16 @@ class ListError(Exception):
     """The provider's list can't be read. The message says why, without an address."""
 
 
-class Refusal(TwilioException):  # type: ignore[misc]  # the library has no types
-    """An answer that is not 2xx, with what the library's exceptions drop."""
-
-    def __init__(self, status: int, code: int | None, message: str, after: int) -> None:
-        super().__init__(f"HTTP {status}, code {code}")
-        self.status = status
-        self.code = code
-        self.message = message
-        self.after = after
-
-
-class _Http(AsyncHttpClient):  # type: ignore[misc]  # the library has no types
-    """One session for all requests, opened on first use (it belongs to the running loop)."""
-
-    def __init__(self, settings: TwilioSettings) -> None:
-        super().__init__(logger=None, is_async=True)
-        username = settings.api_key or settings.account_sid
-        self._authorization = _basic(username, settings.token)
-        self._connections = settings.connections
-        self._timeout = aiohttp.ClientTimeout(
-            # ``connect`` holds from the wait for a free connection to the end of the TLS handshake, so what
-            # is left of ``total`` after it is at least the answer's own time.
-            total=settings.connect_timeout + settings.answer_timeout,
-            connect=settings.connect_timeout,
-        )
-        self._session: aiohttp.ClientSession | None = None
-        self._closed = False
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._closed:
-            raise RuntimeError("the sender is closed")
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections),
-            timeout=self._timeout,
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
-        return self._session
-
-    async def request(
-        self,
-        method: str,
-        url: str,
-        params: Mapping[str, object] | None = None,
-        data: Mapping[str, object] | None = None,
-        headers: Mapping[str, str] | None = None,
-        auth: object = None,
-        timeout: float | None = None,
-        allow_redirects: bool = False,
-    ) -> Response:
-        """The signature is the library's. Raises Refusal, or what aiohttp raises."""
-        session = self._session or self._open()
-        if params:
-            url = f"{url}?{urlencode(params)}"
-        async with session.request(
-            method,
-            url,
-            data=urlencode(data).encode("ascii") if data else None,
-            headers={**(headers or {}), "Authorization": self._authorization},
-            allow_redirects=False,
-        ) as answer:
-            text = await answer.text(encoding="utf-8", errors="replace")
-            if not 200 <= answer.status < 300:
-                raise _refusal(answer.status, text, answer.headers)
-            return Response(answer.status, text, answer.headers)
-
-    async def close(self) -> None:
-        self._closed = True
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
-
-
 class TwilioSms:
     """A Sender. One account, one session; ``send`` may run many times at once."""
 
     channel = Channel.SMS
     name = PROVIDER
 
-    def __init__(self, settings: TwilioSettings) -> None:
-        self._callback = settings.status_callback
+    def __init__(self, settings: TwilioSettings, clock: Clock) -> None:
+        self._clock = clock
         self.bucket = Bucket(settings.per_second, settings.burst) if settings.per_second else None
-        self._http = _Http(settings)
+        self._http = TwilioHttp(settings)
         client = Client(
             username=settings.account_sid,
             http_client=self._http,
@@ -183,12 +102,15 @@ class TwilioSms:
             message.text.encode()
         except UnicodeEncodeError:
             return Rejected(PROVIDER, Reason.CONTENT, "the text is not Unicode (half of a surrogate pair)")
+        left = message.valid_until - self._clock.now()
+        if left < 0:
+            return RetryAt(PROVIDER, Reason.LATENESS, "it waited for its turn until it was of no more use")
         try:
-            created = await self._messages.create_async(**self._parameters(message))
+            created = await self._messages.create_async(**_parameters(message, left))
         except Refusal as refusal:
             verdict = twilio_verdict(refusal.status, refusal.code)
             return verdict.outcome(PROVIDER, _detail(refusal, message), refusal.after)
-        except _NOT_SENT as error:
+        except NOT_SENT as error:
             return RetryAt(PROVIDER, Reason.UNREACHABLE, type(error).__name__)
         except Exception as error:  # noqa: BLE001 - whatever else went wrong, the request may have arrived
             return Unknown(PROVIDER, Reason.NO_ANSWER, type(error).__name__)
@@ -279,22 +201,20 @@ class TwilioSms:
     async def close(self) -> None:
         await self._http.close()
 
-    def _parameters(self, message: SmsMessage) -> dict[str, object]:
-        parameters: dict[str, object] = {
-            "to": message.to,
-            "body": message.text,
-            "validity_period": max(1, min(message.valid_for, LONGEST_VALIDITY)),
-            "messaging_service_sid" if _is_service(message.sender) else "from_": message.sender,
-        }
-        if self._callback:
-            parameters["status_callback"] = with_delivery(
-                self._callback, message.delivery_id, message.company
-            )
-        return parameters
 
-
-def _basic(username: str, password: Secret) -> str:
-    return "Basic " + b64encode(f"{username}:{password.reveal()}".encode()).decode()
+def _parameters(message: SmsMessage, left: int) -> dict[str, object]:
+    """``left``: milliseconds in which the text is of use. Twilio's smart encoding, which a messaging service
+    does by default, is switched off: the list that we ask later must show what we sent."""
+    parameters: dict[str, object] = {
+        "to": message.to,
+        "body": message.text,
+        "validity_period": max(1, min(left // 1000, LONGEST_VALIDITY)),
+        "smart_encoded": False,
+        "messaging_service_sid" if _is_service(message.sender) else "from_": message.sender,
+    }
+    if message.status_url:
+        parameters["status_callback"] = message.status_url + CALLBACK_RETRIES
+    return parameters
 
 
 def _is_service(sender: str) -> bool:
@@ -341,32 +261,6 @@ def _accepted(item: Any) -> Accepted:
         price=price.removeprefix("-"),
         currency=str(item.price_unit or "").upper() if price else "",
     )
-
-
-def _refusal(status: int, text: str, headers: Mapping[str, str]) -> Refusal:
-    """Reads Twilio's error bodies, the older (code, message) and RFC 9457's (code, title, detail)."""
-    code, message = None, ""
-    try:
-        body = json.loads(text)
-    except ValueError:
-        body = None
-    if isinstance(body, dict):
-        given = str(body.get("code"))
-        code = int(given) if given.isdecimal() else None
-        message = str(body.get("message") or body.get("detail") or body.get("title") or "")
-    return Refusal(status, code, message, _retry_after(headers))
-
-
-def _retry_after(headers: Mapping[str, str]) -> int:
-    """Milliseconds; RFC 9110 10.2.3: seconds, or a date, which is held against the answer's own Date."""
-    value = headers.get("Retry-After", "").strip()
-    if value.isdecimal():
-        return int(value) * 1000
-    try:
-        wait = parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("Date", ""))
-    except (ValueError, TypeError):
-        return 0
-    return max(0, int(wait.total_seconds() * 1000))
 
 
 def _detail(refusal: Refusal, message: SmsMessage) -> str:

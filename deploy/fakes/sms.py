@@ -26,6 +26,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
+from deploy.fakes.callbacks import Callbacks
 from deploy.fakes.ledger import Entry, Ledger
 
 ACCOUNT = "AC00000000000000000000000000000000"
@@ -94,20 +95,25 @@ class SmsFake:
     invalid: set[str] = field(default_factory=set)
     listed: bool = True
     """False: the list does not show anything yet (it lags behind)."""
+    receipts: tuple[str, ...] = ()
+    """Statuses that are posted for each message that is accepted and has an address for them."""
 
     requests: int = 0
     held: int = 0
     """Requests that wait for their release."""
     most_connections: int = 0
     ledger: Ledger = field(init=False)
+    callbacks: Callbacks = field(init=False)
     host: str = ""
     port: int = 0
     _runner: web.AppRunner | None = None
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _release: asyncio.Event = field(default_factory=asyncio.Event)
+    _posting: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.folder / "sms.jsonl" if self.folder is not None else None)
+        self.callbacks = Callbacks(account=self.account, token=self.token)
 
     @property
     def url(self) -> str:
@@ -140,6 +146,9 @@ class SmsFake:
 
     async def stop(self) -> None:
         self._stopping.set()
+        for task in self._posting:
+            task.cancel()
+        await asyncio.gather(*self._posting, return_exceptions=True)
         if self._runner is not None:
             await self._runner.cleanup()
         self.ledger.close()
@@ -168,7 +177,15 @@ class SmsFake:
         sender = form.get("MessagingServiceSid") or form.get("From", "")
         extra = {key: form[name] for key, name in _KEPT.items() if name in form}
         entry = self.ledger.append({**self._resource(to, sender, body), **extra})
+        if self.receipts and "status_callback" in entry:
+            task = asyncio.create_task(self._tell(entry))
+            self._posting.add(task)
+            task.add_done_callback(self._posting.discard)
         return await self._after(behaviour, request, entry)
+
+    async def _tell(self, entry: Entry) -> None:
+        for status in self.receipts:
+            await self.callbacks.receipt(entry, status)
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         refusal = self._authorised(request)
@@ -343,19 +360,30 @@ class SmsFake:
 
     async def _control(self, request: web.Request) -> web.Response:
         try:
-            self.control(await request.json())
+            wish = await request.json()
+            self.control(wish)
+            said = await self._write(**wish["text"]) if "text" in wish else {}
         except (TypeError, ValueError) as error:
             return web.json_response({"error": str(error)}, status=400)
-        return web.json_response({"behaviours": len(self.behaviours), "held": self.held})
+        return web.json_response({"behaviours": len(self.behaviours), "held": self.held, **said})
+
+    async def _write(self, url: str, sender: str, to: str, body: str) -> dict[str, Any]:
+        """Somebody texts one of our numbers."""
+        sid = "SM" + secrets.token_hex(16)
+        answer = await self.callbacks.text(url, sid, sender, to, body)
+        return {"sid": sid, "status": answer.status, "answer": answer.body}
 
     def control(self, wish: Mapping[str, Any]) -> None:
         """``{"behaviours": [{"fault": ..., ...}], "opted_out": [...], "invalid": [...], "listed": bool,
-        "clear": true, "release": true}``; each is optional. Raises TypeError or ValueError."""
+        "clear": true, "release": true, "receipts": ["sent", "delivered"], "gateway": {"public": URL, "local":
+        URL}, "text": {"url": URL, "sender": ..., "to": ..., "body": ...}}``; each is optional. Raises
+        TypeError or ValueError."""
         if wish.get("clear"):
             self.behaviours.clear()
             self.opted_out.clear()
             self.invalid.clear()
             self.listed = True
+            self.receipts = ()
         if wish.get("release"):
             self._release.set()
             self._release = asyncio.Event()
@@ -364,6 +392,9 @@ class SmsFake:
         self.opted_out.update(wish.get("opted_out", ()))
         self.invalid.update(wish.get("invalid", ()))
         self.listed = bool(wish.get("listed", self.listed))
+        self.receipts = tuple(wish.get("receipts", self.receipts))
+        if "gateway" in wish:
+            self.callbacks.public, self.callbacks.local = wish["gateway"]["public"], wish["gateway"]["local"]
 
     async def _dump(self, request: web.Request) -> web.Response:
         return web.json_response(self.ledger.entries)
@@ -385,7 +416,11 @@ class SmsFake:
         )
 
 
-_KEPT = {"status_callback": "StatusCallback", "validity_period": "ValidityPeriod"}
+_KEPT = {
+    "status_callback": "StatusCallback",
+    "validity_period": "ValidityPeriod",
+    "smart_encoded": "SmartEncoded",
+}
 """Asked for, never shown by the API."""
 _HIDDEN = frozenset({*_KEPT, "at"})
 

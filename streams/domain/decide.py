@@ -165,8 +165,8 @@ def on_due(
     consent_wait: int,
     links: Links | None = None,
 ) -> Decision:
-    """The message's next look has come: send it, hold it, wait, or end it. ``links``: None, and an e-mail
-    has no address to unsubscribe at."""
+    """The message's next look has come: send it, hold it, wait, or end it. ``links``: None, and a text has no
+    address for receipts, an e-mail none to unsubscribe at."""
     rule = catalog.rule(pending.company, pending.rule_id)
     if rule is None or rule.version < pending.rule_version:
         return _without_rule(pending, rule, now)
@@ -350,7 +350,8 @@ def _compose(
             sender=company.sms_sender,
             text=text,
             segments=segments,
-            valid_for=max(1, (expiry - now) // 1000),
+            valid_until=expiry,
+            status_url=links.receipts(_ref(pending, "")) if links is not None else "",
         )
         return Send(sms, expiry)
     mail = render_email(template, context)

@@ -12,7 +12,8 @@ class SmsMessage:
     """A rendered SMS.
 
     ``to`` is E.164; ``sender`` is an E.164 number, an alphanumeric sender or a messaging-service id;
-    ``segments`` is our own count; ``valid_for`` is in seconds: after that the text helps nobody.
+    ``segments`` is our own count; ``valid_until`` is in milliseconds: after that the text helps nobody.
+    ``status_url`` (empty: none) is where the provider posts what becomes of it.
     """
 
     delivery_id: str
@@ -21,7 +22,8 @@ class SmsMessage:
     sender: str
     text: str = field(repr=False)
     segments: int
-    valid_for: int
+    valid_until: int
+    status_url: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

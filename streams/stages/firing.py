@@ -45,7 +45,7 @@ class Options:
     hash_key: bytes = b"carillon"
     email_domain: str = "carillon.invalid"
     links: Links | None = None
-    """To the gateway; None: there is none, and e-mails have no address to unsubscribe at."""
+    """To the gateway; None: there is none, so no receipts come and no e-mail can be unsubscribed from."""
     consent_wait: int = 60_000
     inherited_after: int = 30_000
     """How long an intent of a worker that stopped waits before the provider is asked: session time-out plus

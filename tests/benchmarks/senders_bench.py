@@ -53,7 +53,7 @@ async def main() -> None:
 
 async def _sms(at: dict[str, Any]) -> list[tuple[str, float, float]]:
     url = f"http://{at['host']}:{at['port']}"
-    sender = TwilioSms(TwilioSettings(account_sid=ACCOUNT, token=Secret(TOKEN), api_base=url))
+    sender = TwilioSms(TwilioSettings(account_sid=ACCOUNT, token=Secret(TOKEN), api_base=url), StillClock())
     plain = AsyncTwilioHttpClient()
     client = Client(ACCOUNT, TOKEN, http_client=plain)
     client.api.base_url = url

@@ -21,7 +21,7 @@ from senders.twilio_sms import TwilioSms
 from streams.clock import FileClock
 from streams.domain.messages import Accepted, RetryAt
 from streams.secret import Secret
-from tests.senders.samples import NOW, SMS, sms
+from tests.senders.samples import NOW, SMS, StillClock, sms
 
 
 async def started(name: str, folder: Path, *more: str) -> tuple[asyncio.subprocess.Process, dict[str, Any]]:
@@ -52,7 +52,7 @@ async def test_sms_keeps_what_it_accepted_through_a_kill(tmp_path: Path) -> None
     FileClock(clock, start=NOW)
     process, facts = await started("sms", tmp_path, "--clock", str(clock))
     url = f"http://{facts['host']}:{facts['port']}"
-    sender = TwilioSms(TwilioSettings(account_sid=ACCOUNT, token=Secret(TOKEN), api_base=url))
+    sender = TwilioSms(TwilioSettings(account_sid=ACCOUNT, token=Secret(TOKEN), api_base=url), StillClock())
     assert isinstance(await sender.send(sms()), Accepted)
     async with aiohttp.ClientSession() as session:
         control = {"behaviours": [{"fault": "refuse", "status": 429, "code": 20429, "retry_after": "3"}]}
@@ -68,7 +68,7 @@ async def test_sms_keeps_what_it_accepted_through_a_kill(tmp_path: Path) -> None
 
     process, facts = await started("sms", tmp_path)
     url = f"http://{facts['host']}:{facts['port']}"
-    sender = TwilioSms(TwilioSettings(account_sid=ACCOUNT, token=Secret(TOKEN), api_base=url))
+    sender = TwilioSms(TwilioSettings(account_sid=ACCOUNT, token=Secret(TOKEN), api_base=url), StillClock())
     assert isinstance(await sender.inquire(sms(), NOW, NOW), Accepted), "kept, at the demo clock's time"
     await sender.send(sms(text="<b>bold</b>"))
     async with aiohttp.ClientSession() as session:
@@ -132,7 +132,7 @@ async def test_what_is_held_is_served_when_it_is_released(tmp_path: Path) -> Non
 
     texts, facts = await started("sms", tmp_path)
     url = f"http://{facts['host']}:{facts['port']}"
-    sender = TwilioSms(TwilioSettings(account_sid=ACCOUNT, token=Secret(TOKEN), api_base=url))
+    sender = TwilioSms(TwilioSettings(account_sid=ACCOUNT, token=Secret(TOKEN), api_base=url), StillClock())
 
     async with aiohttp.ClientSession() as session:
 

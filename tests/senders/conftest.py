@@ -21,7 +21,7 @@ async def sms_fake() -> AsyncIterator[SmsFake]:
 
 @pytest.fixture
 async def twilio(sms_fake: SmsFake) -> AsyncIterator[TwilioSms]:
-    sender = TwilioSms(twilio_settings(sms_fake))
+    sender = TwilioSms(twilio_settings(sms_fake), StillClock())
     yield sender
     await sender.close()
 

@@ -21,7 +21,7 @@ SMS = SmsMessage(
     sender="+4930123456",
     text="Your order is ready",
     segments=1,
-    valid_for=3600,
+    valid_until=NOW + 3_600_000,
 )
 
 EMAIL = EmailMessage(

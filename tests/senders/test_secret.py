@@ -36,7 +36,7 @@ async def test_no_secret_in_reprs_outcomes_or_logs(
     sms_fake: SmsFake, mail_fake: MailFake, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(0)
-    twilio = TwilioSms(twilio_settings(sms_fake, token=Secret(TOKEN)))
+    twilio = TwilioSms(twilio_settings(sms_fake, token=Secret(TOKEN)), StillClock())
     mail_fake.users = {"shop": "another"}
     mailer = smtp_settings(mail_fake, username="shop", password=Secret(TOKEN))
     smtp = SmtpEmail(mailer, StillClock())

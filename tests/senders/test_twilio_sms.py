@@ -17,7 +17,16 @@ from deploy.fakes.sms import Fault, SmsFake
 from senders.twilio_sms import TRIAL_PREFIX, ListError, TwilioSms
 from streams.domain.messages import Accepted, NotFound, Rejected, RetryAt, Unknown
 from streams.domain.reasons import Reason
-from tests.senders.samples import EMAIL, NOW, SMS, sms, twilio_settings
+from tests.senders.samples import EMAIL, NOW, SMS, StillClock, sms, twilio_settings
+
+
+class SetClock:
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def now(self) -> int:
+        return self.at
+
 
 SERVICE = "MG" + "0" * 32
 SECOND = 1000
@@ -35,13 +44,30 @@ async def test_accepted(twilio: TwilioSms, sms_fake: SmsFake) -> None:
 
 
 @pytest.mark.parametrize(
-    ("valid_for", "asked"), [(36_001, "36000"), (36_000, "36000"), (1, "1"), (0, "1"), (-5, "1")]
+    ("left", "asked"),
+    [(40_000_000, "36000"), (36_000_999, "36000"), (35_999_999, "35999"), (1_999, "1"), (500, "1"), (0, "1")],
 )
 async def test_the_validity_period_is_what_the_api_allows(
-    twilio: TwilioSms, sms_fake: SmsFake, valid_for: int, asked: str
+    twilio: TwilioSms, sms_fake: SmsFake, left: int, asked: str
 ) -> None:
-    assert isinstance(await twilio.send(sms(valid_for=valid_for)), Accepted)
+    assert isinstance(await twilio.send(sms(valid_until=NOW + left)), Accepted)
     assert sms_fake.messages[0]["validity_period"] == asked
+
+
+async def test_the_wait_for_a_turn_is_taken_off_the_validity(sms_fake: SmsFake) -> None:
+    """Between composing and sending lies the wait for the account's pace."""
+    clock = SetClock(NOW)
+    sender = TwilioSms(twilio_settings(sms_fake), clock)
+    waiting = sms(valid_until=NOW + 60 * SECOND)
+    clock.at += 45 * SECOND
+    assert isinstance(await sender.send(waiting), Accepted)
+    assert sms_fake.messages[0]["validity_period"] == "15"
+    clock.at = waiting.valid_until + 1
+    assert await sender.send(waiting) == RetryAt(
+        "twilio", Reason.LATENESS, "it waited for its turn until it was of no more use"
+    )
+    await sender.close()
+    assert sms_fake.requests == 1
 
 
 @pytest.mark.parametrize("sender", [SERVICE, "MGRepair", "Repair Shop", "+4930123456", "12345"])
@@ -55,17 +81,20 @@ async def test_a_sender_is_a_service_or_a_from(sms_fake: SmsFake, twilio: Twilio
     assert outcome.segments == (None if sender == SERVICE else 1), "a service doesn't know yet"
 
 
-async def test_the_callback_names_the_delivery(sms_fake: SmsFake) -> None:
-    sender = TwilioSms(twilio_settings(sms_fake, status_callback="https://x.example/receipts?a=1"))
-    await sender.send(sms(company="a&b"))
-    await sender.close()
-    assert sms_fake.messages[0]["status_callback"] == (
-        f"https://x.example/receipts?a=1&delivery_id={SMS.delivery_id}&company=a%26b"
-    )
+async def test_receipts_go_to_the_address_of_the_message(twilio: TwilioSms, sms_fake: SmsFake) -> None:
+    await twilio.send(sms(status_url="https://x.example/v1/sms/status/AbC-_"))
+    [kept] = sms_fake.messages
+    assert kept["status_callback"] == "https://x.example/v1/sms/status/AbC-_#rc=3&rp=all"
+
+
+async def test_a_messaging_service_changes_no_character(twilio: TwilioSms, sms_fake: SmsFake) -> None:
+    """Else its list would not show the text that we ask for when we don't know whether it was taken."""
+    await twilio.send(sms(sender=SERVICE))
+    assert sms_fake.messages[0]["smart_encoded"] == "false"
 
 
 async def test_an_api_key_signs_in_for_the_account(sms_fake: SmsFake) -> None:
-    sender = TwilioSms(twilio_settings(sms_fake, api_key="SK123"))
+    sender = TwilioSms(twilio_settings(sms_fake, api_key="SK123"), StillClock())
     outcome = await sender.send(sms())
     await sender.close()
     assert isinstance(outcome, RetryAt), "the local server knows the account's own token only"
@@ -77,7 +106,7 @@ async def test_the_process_environment_changes_nothing(
 ) -> None:
     for name in ("TWILIO_EDGE", "TWILIO_REGION", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN"):
         monkeypatch.setenv(name, "elsewhere")
-    sender = TwilioSms(twilio_settings(sms_fake))
+    sender = TwilioSms(twilio_settings(sms_fake), StillClock())
     assert isinstance(await sender.send(sms()), Accepted)
     await sender.close()
 
@@ -154,7 +183,7 @@ async def test_what_was_accepted_without_a_word_is_unknown(
 
 @pytest.mark.parametrize("fault", [Fault.HANG, Fault.ACCEPT_HANG])
 async def test_a_time_out_is_unknown(sms_fake: SmsFake, fault: Fault) -> None:
-    sender = TwilioSms(twilio_settings(sms_fake, connect_timeout=0.2, answer_timeout=0.2))
+    sender = TwilioSms(twilio_settings(sms_fake, connect_timeout=0.2, answer_timeout=0.2), StillClock())
     sms_fake.script(fault)
     outcome = await sender.send(sms())
     assert outcome == Unknown("twilio", Reason.NO_ANSWER, "TimeoutError")
@@ -171,7 +200,7 @@ async def test_a_refused_connection_was_not_sent(sms_fake: SmsFake) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
-        sender = TwilioSms(twilio_settings(sms_fake, api_base=f"http://127.0.0.1:{port}"))
+        sender = TwilioSms(twilio_settings(sms_fake, api_base=f"http://127.0.0.1:{port}"), StillClock())
         outcome = await sender.send(sms())
         assert outcome == RetryAt("twilio", Reason.UNREACHABLE, "ClientConnectorError")
         assert await sender.inquire(sms(), 0, NOW) == Unknown(
@@ -182,7 +211,7 @@ async def test_a_refused_connection_was_not_sent(sms_fake: SmsFake) -> None:
 
 async def test_no_free_connection_was_not_sent(sms_fake: SmsFake) -> None:
     """Waiting for a place in the pool is before the first byte, whatever those who have one are doing."""
-    sender = TwilioSms(twilio_settings(sms_fake, connections=1, connect_timeout=0.2))
+    sender = TwilioSms(twilio_settings(sms_fake, connections=1, connect_timeout=0.2), StillClock())
     sms_fake.script(Fault.ACCEPT_HANG)
     first = asyncio.create_task(sender.send(sms()))
     await sms_fake.ledger.reached(1)
@@ -196,7 +225,9 @@ async def test_no_free_connection_was_not_sent(sms_fake: SmsFake) -> None:
 
 async def test_an_unverified_certificate_was_not_sent(sms_fake: SmsFake) -> None:
     """The local server speaks no TLS at all: the handshake fails before the request."""
-    sender = TwilioSms(twilio_settings(sms_fake, api_base=sms_fake.url.replace("http:", "https:")))
+    sender = TwilioSms(
+        twilio_settings(sms_fake, api_base=sms_fake.url.replace("http:", "https:")), StillClock()
+    )
     outcome = await sender.send(sms())
     await sender.close()
     assert isinstance(outcome, RetryAt)
@@ -226,7 +257,7 @@ async def test_what_is_no_sms_or_no_text_is_rejected(twilio: TwilioSms, sms_fake
 
 async def test_each_of_200_concurrent_sends_gets_its_own_answer(sms_fake: SmsFake) -> None:
     """With the library's ``pool_connections=False`` 199 of 200 got another's."""
-    sender = TwilioSms(twilio_settings(sms_fake, connections=16))
+    sender = TwilioSms(twilio_settings(sms_fake, connections=16), StillClock())
     outcomes = await asyncio.gather(*(sender.send(sms(text=f"message {n}")) for n in range(200)))
     await sender.close()
     by_sid = {kept["sid"]: kept["body"] for kept in sms_fake.messages}
@@ -343,7 +374,6 @@ def test_bad_settings_are_refused() -> None:
         {"account_sid": ""},
         {"answer_timeout": 0},
         {"connections": 0},
-        {"status_callback": "ftp://x"},
     ):
         with pytest.raises(ValueError, match=r"."):
             replace(good, **changes)

@@ -140,7 +140,7 @@ def test_an_sms_goes_to_the_customer_from_the_company() -> None:
         sender="+48500000000",
         text="Ann: N1 New",
         segments=1,
-        valid_for=24 * 3600,
+        valid_until=NOON + DAY,
     )
     assert sent.expires_at == NOON + DAY
     assert sent.note == ""
@@ -185,6 +185,22 @@ def test_an_email_can_be_unsubscribed_from_where_there_is_a_gateway() -> None:
     assert (ref.kind, ref.entity_id) == (pending(MAIL).kind, pending(MAIL).entity_id)
 
 
+def test_receipts_of_a_text_come_back_where_there_is_a_gateway() -> None:
+    links = Links("https://hooks.example", [b"key"])
+    entity = Entity(facts(), Details(number="N1"))
+    sent = on_due(
+        pending(), entity, ann(), catalog(NOTIFY), NOON, email_domain="x", consent_wait=0, links=links
+    )
+    assert isinstance(sent, Send)
+    assert isinstance(sent.message, SmsMessage)
+    ref = links.find(Purpose.RECEIPT, sent.message.status_url)
+    assert ref is not None
+    assert (ref.company, ref.customer_id, ref.delivery_id) == (C, ann().customer_id, "0" * 32)
+    assert (ref.rule_id, ref.event_id, ref.address) == (NOTIFY.id, pending().event_id, "")
+    assert (ref.kind, ref.entity_id) == (pending().kind, pending().entity_id)
+    assert sent.message.status_url not in repr(sent.message), "the token is a key"
+
+
 BOX = Mailbox(id="box", company=C, address="ann@gmail.example", secret_ref="env:BOX", version=1)
 BY_BOX = notification(Trigger.STATUS_CHANGED, channel=Channel.EMAIL, mailbox_id="box")
 
@@ -219,10 +235,10 @@ def test_a_rule_with_a_mailbox_falls_back_to_the_service_and_says_so(boxes: list
     assert nobody == ended(DeliveryState.FAILED, Reason.NO_SENDER)
 
 
-def test_a_message_is_valid_for_at_least_a_second() -> None:
-    sent = due(NOTIFY, now=NOON + DAY - 1)
+def test_an_email_is_valid_for_at_least_a_second() -> None:
+    sent = due(MAIL, now=NOON + DAY - 1)
     assert isinstance(sent, Send)
-    assert isinstance(sent.message, SmsMessage)
+    assert isinstance(sent.message, EmailMessage)
     assert sent.message.valid_for == 1
 
 
