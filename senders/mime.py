@@ -13,6 +13,7 @@ import unicodedata
 from base64 import b64encode
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from functools import lru_cache
 
 import idna
 
@@ -28,6 +29,8 @@ _LOCAL = re.compile(r"[^\s\x00-\x20\x7f-\x9f\"(),:;<>@\[\\\]]+")
 _MESSAGE_ID = re.compile(r"<?([!-;=?-~]+@[!-;=?-~]+?)>?")
 _QUOTED = re.compile(r'(["\\])')
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
+_DOMAINS = 10_000
+"""Remembered in ASCII, some 2 MB: encoding the two of a message takes longer than the rest of its headers."""
 _URL = re.compile(r"https?://[!-;=?-~]+")
 _LONGEST_URL = 900
 """A header line has room for 998 characters (RFC 5322 2.1.1), and an address can't be folded. A longer one
@@ -102,14 +105,21 @@ def address(header: str, value: str) -> str:
         raise HeaderError(header, "not an e-mail address")
     if local.startswith(".") or local.endswith(".") or ".." in local:
         raise HeaderError(header, "not an e-mail address")
-    try:
-        ascii_domain = idna.encode(domain, uts46=True).decode()
-    except (idna.IDNAError, UnicodeError):
-        raise HeaderError(header, "the address has no valid domain") from None
-    if ascii_domain.endswith("."):
+    ascii_domain = _ascii_domain(domain)
+    if not ascii_domain:
         raise HeaderError(header, "the address has no valid domain")
     # RFC 6532 3.1: the form in which equal addresses look equal.
     return f"{local if local.isascii() else unicodedata.normalize('NFC', local)}@{ascii_domain}"
+
+
+@lru_cache(_DOMAINS)
+def _ascii_domain(domain: str) -> str:
+    """Empty: it is none."""
+    try:
+        ascii_domain = idna.encode(domain, uts46=True).decode()
+    except (idna.IDNAError, UnicodeError):
+        return ""
+    return "" if ascii_domain.endswith(".") else ascii_domain
 
 
 def _unsubscribe(url: str) -> list[str]:

@@ -138,7 +138,7 @@ def test_shuffled_reports_break_nothing(lines: list[str]) -> None:
 def test_damaged_reports_break_nothing(name: str, data: st.DataObject) -> None:
     raw = bytearray(samples.as_bytes(SAMPLES[name]))
     for _ in range(data.draw(st.integers(1, 8))):
-        at = data.draw(st.integers(0, len(raw) - 1))
+        at = data.draw(st.integers(0, len(raw)))
         raw[at : at + data.draw(st.integers(0, 40))] = data.draw(st.binary(max_size=8))
     read_bounce(bytes(raw))
 
