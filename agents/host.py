@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from agents.capacity import Capacity
 from agents.entity_partition import TOPICS, EntityPartition
 from agents.gate import Gate
 from agents.partition import Shared
-from agents.sender_partition import Capacity, SenderPartition
+from agents.sender_partition import SenderPartition
 from schemas.records import Channel
 from senders.sender import Sender
 from streams.stages.firing import Options
@@ -34,15 +35,14 @@ class Host:
     def __init__(
         self,
         shared: Shared,
-        senders: Mapping[Channel, Sender],
+        senders: Mapping[Channel, Sequence[Sender]],
         limits: Mapping[Channel, int],
         options: Options,
         gate: Gate,
     ) -> None:
         self._shared = shared
-        self._senders = senders
         self._options = options
-        self._capacity = Capacity({channel: limits[channel] for channel in senders})
+        self.capacity = Capacity(senders, limits)
         self.entities: dict[Place, EntityPartition] = {}
         self.timers: dict[int, SenderPartition] = {}
         self.ready = False
@@ -88,7 +88,7 @@ class Host:
             self.entities[place] = EntityPartition(self._shared, *place)
         for number in sorted(timers - self.timers.keys()):
             self.timers[number] = SenderPartition(
-                self._shared, number, self._senders, self._capacity, self._options, self._gate
+                self._shared, number, self.capacity, self._options, self._gate
             )
         async with asyncio.TaskGroup() as group:
             for part in self._parts():
@@ -165,9 +165,6 @@ class Host:
         began = {place: part.step_began for place, part in self.entities.items()}
         began |= {place: part.step_began for place, part in timers.items()}
         return {f"{topic}[{number}]": at for (topic, number), at in began.items() if at is not None}
-
-    def in_flight(self) -> dict[Channel, int]:
-        return {channel: self._capacity.used.get(channel, 0) for channel in self._senders}
 
     def _parts(self) -> list[EntityPartition | SenderPartition]:
         return [*self.entities.values(), *self.timers.values()]

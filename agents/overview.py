@@ -174,8 +174,7 @@ class Overview:
         metrics.queued.set(queued)
         metrics.sweeping.set(sweeping)
         metrics.reference_age.set(source.tables_age())
-        for channel, number in host.in_flight().items():
-            metrics.in_flight.labels(str(channel)).set(number)
+        channels = self._channels()
         not_live, not_ready = self.not_live(), self.not_ready()
         metrics.live.set(not not_live)
         metrics.ready.set(not not_ready)
@@ -192,6 +191,7 @@ class Overview:
             "positions": positions,
             "partitions": partitions,
             "next_due": min(dues, default=None),
+            "channels": channels,
             "in_flight": sum(part.in_flight for part in senders),
             "queued": queued,
             "sweeping": sweeping,
@@ -225,6 +225,24 @@ class Overview:
         for topic in STREAMS:
             name = self._from.prefix + topic
             metrics.partitions.labels(topic).set(len(found.get(name, ())))
+        return found
+
+    def _channels(self) -> dict[str, Status]:
+        """Of every channel that this worker sends on, what its providers take, and what waits for them."""
+        source, metrics = self._from, self._from.metrics
+        capacity = source.host.capacity
+        in_flight = capacity.in_flight()
+        found: dict[str, Status] = {}
+        metrics.provider_state.clear()
+        for channel, states in capacity.states(source.now()).items():
+            metrics.in_flight.labels(str(channel)).set(in_flight[channel])
+            for provider, state in states.items():
+                metrics.provider_state.labels(str(channel), provider, str(state)).set(1)
+            found[str(channel)] = {
+                "providers": {provider: str(state) for provider, state in states.items()},
+                "in_flight": in_flight[channel],
+                "queued": sum(sum(part.waiting(channel).values()) for part in source.host.timers.values()),
+            }
         return found
 
     def _restoring(self) -> dict[str, Status]:

@@ -1,7 +1,7 @@
 """One partition of the timers on this worker: commands and consents in, provider calls out.
 
 The pump looks at what is due whenever something may have changed; rounds of one partition run one after the
-other, provider calls side by side. Capacity is shared by all partitions of the worker.
+other, provider calls side by side. What providers take now is shared by all partitions of the worker.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import TypeVar
 
+from agents.capacity import Capacity
 from agents.gate import Gate
 from agents.partition import PartitionStore, Shared, dead_letter
 from agents.steps import StepLock
 from schemas.errors import DecodeError, UnknownSchemaId
 from schemas.records import Change, Channel, Customer, DeadLetter, EntityKind, Timer
-from senders.sender import Sender
+from senders.lanes import Call
 from streams.domain.messages import Inquiry, Outcome, Unknown
 from streams.domain.reasons import Reason
 from streams.kafka.batches import Record, RecordBatch
@@ -41,34 +41,11 @@ _DRAIN = 8.0
 """Seconds that a partition about to leave waits for its provider calls: well under the rebalance time-out."""
 
 
-@dataclass(slots=True)
-class Capacity:
-    """How many messages each channel may still have at its provider, over all partitions of the worker."""
-
-    limits: Mapping[Channel, int]
-    used: dict[Channel, int] = field(default_factory=dict)
-    waiting: set[asyncio.Event] = field(default_factory=set)
-    """Pumps that have more to send than there was room for."""
-
-    def free(self) -> dict[Channel, int]:
-        return {channel: limit - self.used.get(channel, 0) for channel, limit in self.limits.items()}
-
-    def take(self, channel: Channel) -> None:
-        self.used[channel] = self.used.get(channel, 0) + 1
-
-    def give_back(self, channel: Channel) -> None:
-        self.used[channel] -= 1
-        for event in self.waiting:
-            event.set()
-        self.waiting.clear()
-
-
 class SenderPartition:
     def __init__(
         self,
         shared: Shared,
         partition: int,
-        senders: Mapping[Channel, Sender],
         capacity: Capacity,
         options: Options,
         gate: Gate,
@@ -76,7 +53,6 @@ class SenderPartition:
         self._shared = shared
         self._gate = gate
         self._partition = partition
-        self._senders = senders
         self._capacity = capacity
         self._options = options
         self._lock = StepLock()
@@ -166,6 +142,10 @@ class SenderPartition:
     def queued(self) -> int:
         return self._stage.queued
 
+    def waiting(self, channel: Channel) -> Mapping[str, int]:
+        """By company, how many due messages wait until the channel takes them."""
+        return self._stage.waiting(channel)
+
     @property
     def in_flight(self) -> int:
         """Messages at their provider, answers not yet written down, and the round that is being carried out
@@ -247,6 +227,9 @@ class SenderPartition:
                 delay = _GATE_LOOK
             if self._stage.queued:
                 self._capacity.waiting.add(self._wake)
+                room_in = self._capacity.wait(clock.now())
+                if room_in is not None:
+                    delay = min(delay, clock.seconds_until(clock.now() + room_in))
             try:
                 async with asyncio.timeout(min(max(delay, 0.001), _LONGEST_SLEEP)):
                     await self._wake.wait()
@@ -260,8 +243,7 @@ class SenderPartition:
             forgot = await self._round(self._stage.forget)
             due = None
             if not self._gate.closed():
-                free = self._capacity.free()
-                due = await self._round(lambda now: self._stage.due(now, free), reserve=True)
+                due = await self._round(lambda now: self._stage.due(now, self._capacity.rooms(now)))
         return answered or any(round_ is not None for round_ in (swept, forgot, due))
 
     async def _answers(self, now: int) -> bool:
@@ -277,8 +259,6 @@ class SenderPartition:
         self,
         step: Callable[[int], DeliveryRound | None],
         next_offset: int | None = None,
-        *,
-        reserve: bool = False,
     ) -> DeliveryRound | None:
         """Carries out one round in the order that its module says; the lock is held."""
         while True:
@@ -289,22 +269,36 @@ class SenderPartition:
                 await self._shared.registry.fetch(unknown.ids)
         if round_ is None:
             return None
-        if reserve:
-            for channel in round_.channels():
-                self._capacity.take(channel)
+        # Before anything is awaited: another partition looks at what is free meanwhile.
+        now = self._shared.clock.now()
+        sends = [(order, self._capacity.begin(order, now)) for order in round_.sends]
+        for inquiry in round_.inquiries:
+            self._capacity.ask(inquiry)
         outputs = self._shared.outputs
-        await outputs.suppressions(round_.suppressions)
-        await self._state.commit(round_.changelog, [*round_.writes, *round_.after(self._stage.pending)])
-        self._stage.committed(round_, next_offset)
-        await outputs.deliveries(round_.log)
+        try:
+            await outputs.suppressions(round_.suppressions)
+            await self._state.commit(round_.changelog, [*round_.writes, *round_.after(self._stage.pending)])
+            self._stage.committed(round_, next_offset)
+            await outputs.deliveries(round_.log)
+        except BaseException:
+            self._not_called([call for _, call in sends], round_.inquiries)
+            raise
         if writes := self._stage.logged(round_):
             self._state.store.write(writes)
         self._shared.metrics.transitions_of(round_.counts)
-        for send in round_.sends:
-            self._call(self._send(send))
+        for order, call in sends:
+            self._call(self._send(order, call))
         for inquiry in round_.inquiries:
             self._call(self._inquire(inquiry))
         return round_
+
+    def _not_called(self, calls: Iterable[Call], inquiries: Iterable[InquiryOrder]) -> None:
+        """The round could not be carried out; others go on, and must not wait for these."""
+        now = self._shared.clock.now()
+        for call in calls:
+            self._capacity.end(call, None, now)
+        for inquiry in inquiries:
+            self._capacity.asked(inquiry)
 
     def _call(self, call: Awaitable[None]) -> None:
         task = asyncio.ensure_future(call)
@@ -318,40 +312,30 @@ class SenderPartition:
             log.error("a provider call failed in an unforeseen way: %s", type(error).__name__)
         self._wake.set()
 
-    async def _send(self, order: SendOrder) -> None:
-        outcome: Outcome | Withdrawn
-        sender = self._senders[order.channel]
+    async def _send(self, order: SendOrder, call: Call) -> None:
+        sender = call.account.sender
         metrics = self._shared.metrics
+        answer: Outcome | None = None
         try:
-            await self._pace(sender)
             await self._gate.until_owned()
             withdrawn = self._stage.final_check(order)
-            if withdrawn is not None:
-                outcome = withdrawn
-            else:
+            if withdrawn is None:
                 try:
-                    outcome = await sender.send(order.message)
+                    answer = await sender.send(order.message)
                 except Exception as error:
                     # A sender promises not to raise; if it does, nobody knows whether the message is out.
                     log.exception("sender %s raised", sender.name)
-                    outcome = Unknown(sender.name, str(Reason.NO_ANSWER), type(error).__name__)
+                    answer = Unknown(sender.name, str(Reason.NO_ANSWER), type(error).__name__)
+            outcome = withdrawn or answer
+            assert outcome is not None
             self._sent.append((order, outcome))
             metrics.outcomes.labels(str(order.channel), type(outcome).__name__.lower()).inc()
             metrics.lateness.observe(max(0, self._shared.clock.now() - order.allowed) / 1000)
         finally:
-            self._capacity.give_back(order.channel)
-
-    async def _pace(self, sender: Sender) -> None:
-        """Waits for the account's turn, before the final check: nothing waits after that."""
-        bucket = sender.bucket
-        while bucket is not None:
-            wait = bucket.take(self._shared.clock.now())
-            if wait <= 0:
-                return
-            await asyncio.sleep(wait / 1000)
+            self._capacity.end(call, answer, self._shared.clock.now())
 
     async def _inquire(self, order: InquiryOrder) -> None:
-        sender = self._senders[order.channel]
+        sender = self._capacity.sender(order)
         try:
             answer: Inquiry
             try:
@@ -361,7 +345,7 @@ class SenderPartition:
                 answer = Unknown(sender.name, str(Reason.NO_ANSWER), type(error).__name__)
             self._asked.append((order, answer))
         finally:
-            self._capacity.give_back(order.channel)
+            self._capacity.asked(order)
 
     # --- within
 

@@ -9,6 +9,7 @@ import platform
 import threading
 import time
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from faust.types import TP
@@ -197,7 +198,7 @@ class Worker:
         self._lookout.stop()
         await self._host.close()
         await self._tables.reader.stop()
-        for sender in self._senders.values():
+        for sender in chain.from_iterable(self._senders.values()):
             await sender.close()
         await self._producer.stop()
         await self._web.stop()

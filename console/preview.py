@@ -32,10 +32,11 @@ from streams.stages import entity, slots
 from streams.stages.delivery import DeliveryStage, consent_writes
 from streams.stages.entity import EntityRound, EntityStage, Incoming
 from streams.stages.firing import Options
+from streams.stages.ready import Room
 from streams.stages.round import DeliveryRound, SendOrder
 from streams.state.memory import MemoryStore
 
-_CAPACITY = dict.fromkeys(Channel, 100)
+_ROOMS = dict.fromkeys(Channel, Room(100))
 _STEPS = 10_000
 """More looks than any entity's messages take: a guard, not a limit."""
 
@@ -192,7 +193,7 @@ class _World:
 
     def _work(self) -> None:
         for _ in range(_STEPS):
-            round_ = self._sender.due(self._now, _CAPACITY)
+            round_ = self._sender.due(self._now, _ROOMS)
             if round_ is None:
                 return
             self._deliver(round_)

@@ -11,15 +11,15 @@ from senders.twilio_sms import TwilioSms
 from streams.clock import Clock
 
 
-def build_senders(settings: SenderSettings, clock: Clock) -> dict[Channel, Sender]:
-    """One for each channel that is set up. Opens no connection yet; close each of them in the end. Raises
-    ValueError for a DKIM key that can't be used."""
-    senders: dict[Channel, Sender] = {}
+def build_senders(settings: SenderSettings, clock: Clock) -> dict[Channel, list[Sender]]:
+    """Those of each channel that is set up, the preferred one first. Opens no connection yet; close each of
+    them in the end. Raises ValueError for a DKIM key that can't be used."""
+    senders: dict[Channel, list[Sender]] = {}
     if accounts := sms_senders(settings, clock):
-        senders[Channel.SMS] = accounts[0]
+        senders[Channel.SMS] = accounts
     if settings.email is not None:
         mailboxes = Mailboxes(settings.gmail, clock) if settings.gmail is not None else None
-        senders[Channel.EMAIL] = SmtpEmail(settings.email, clock, dkim=settings.dkim, mailboxes=mailboxes)
+        senders[Channel.EMAIL] = [SmtpEmail(settings.email, clock, dkim=settings.dkim, mailboxes=mailboxes)]
     return senders
 
 

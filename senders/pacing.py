@@ -28,12 +28,29 @@ class Bucket:
 
         Taken, not reserved: a caller that gives up while it waits costs the account nothing.
         """
+        wait = self.wait(now_ms)
+        if wait == 0:
+            self._tokens = max(0.0, self._tokens - 1)
+        return wait
+
+    def tokens(self, now_ms: int) -> int:
+        """How many may be taken now."""
+        self._refill(now_ms)
+        # Refills are sums of fractions: a token that is short by a rounding error is a token.
+        return int(self._tokens + 1e-9)
+
+    def wait(self, now_ms: int) -> int:
+        """Milliseconds until a token is there; 0: now."""
+        if self.tokens(now_ms):
+            return 0
+        return max(1, math.ceil((1 - self._tokens) / self._per_milli - 1e-6))
+
+    def give_back(self) -> None:
+        """A token that was taken and not used."""
+        self._tokens = min(self._burst, self._tokens + 1)
+
+    def _refill(self, now_ms: int) -> None:
         if self._seen is None or now_ms > self._seen:
             elapsed = 0 if self._seen is None else now_ms - self._seen
             self._tokens = min(self._burst, self._tokens + elapsed * self._per_milli)
             self._seen = now_ms
-        # Refills are sums of fractions: a token that is short by a rounding error is a token.
-        if self._tokens >= 1 - 1e-9:
-            self._tokens = max(0.0, self._tokens - 1)
-            return 0
-        return max(1, math.ceil((1 - self._tokens) / self._per_milli - 1e-6))

@@ -111,6 +111,14 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.provider_state = Gauge(
+            "carillon_provider_state",
+            "1 for the state of a provider account on this worker: closed (it works), throttled, open (it "
+            "does not), probing.",
+            ("channel", "provider", "state"),
+            registry=self.registry,
+        )
+
     def forget_partitions(self) -> None:
         """Before the gauges of single partitions are set anew: others own some of them by now."""
         for gauge in (self.lag, self.commit_age, self.stalled, self.restore_left, self.restore_rate):

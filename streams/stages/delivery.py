@@ -20,7 +20,7 @@ from streams.domain.triggers import LOCATION_CHANGED
 from streams.stages.arming import Entities, ReadChange, arm, clear, facts_key, look_again, refresh
 from streams.stages.firing import Firing, Options, Withdrawn
 from streams.stages.ports import KeyValue, Write, prefix_end
-from streams.stages.ready import ReadyRows
+from streams.stages.ready import ReadyRows, Room
 from streams.stages.round import MEMORY, SOURCE, DeliveryRound, InquiryOrder, SendOrder, logged, unlogged
 from streams.stages.slots import (
     ENTITY_TAG,
@@ -139,14 +139,20 @@ class DeliveryStage:
     def in_flight(self) -> int:
         return len(self._in_flight)
 
-    def due(self, now: int, capacity: Mapping[Channel, int], limit: int = 500) -> DeliveryRound | None:
-        """Looks at rows whose moment has come, at most ``capacity`` of each channel and fairly between
+    def waiting(self, channel: Channel) -> Mapping[str, int]:
+        """How many of them are the channel's, by company."""
+        return self._ready.waiting(channel)
+
+    def due(self, now: int, rooms: Mapping[Channel, Room], limit: int = 500) -> DeliveryRound | None:
+        """Looks at rows whose moment has come, as many as ``rooms`` has room for and fairly between
         companies; None when there is nothing to look at."""
-        names = self._ready.take(now, capacity, limit)
+        names = self._ready.take(now, rooms, limit)
         if not names:
             return None
         try:
-            round_, entities = self._look(names, now)
+            round_, entities = self._look(
+                names, now, {channel: room.provider for channel, room in rooms.items()}
+            )
         except BaseException:
             self._ready.moved(names)  # a schema must be fetched first: they are still due
             raise
@@ -155,7 +161,9 @@ class DeliveryStage:
         self._in_flight |= {order.key: order.attempt for order in round_.inquiries}
         return round_.finish(None)
 
-    def _look(self, names: Sequence[tuple[int, bytes]], now: int) -> tuple[DeliveryRound, Entities]:
+    def _look(
+        self, names: Sequence[tuple[int, bytes]], now: int, providers: Mapping[Channel, str]
+    ) -> tuple[DeliveryRound, Entities]:
         round_, entities = self._begin(now)
         keys = [key for _, key in names]
         round_.table.load(keys)
@@ -166,7 +174,9 @@ class DeliveryStage:
             if slot is None or slot.row is None or slot.row.due != due:
                 continue  # moved or gone since it was read
             in_flight = key in self._in_flight
-            self._firing.look(key, slot, round_, entities, customers[key], in_flight=in_flight)
+            self._firing.look(
+                key, slot, round_, entities, customers[key], in_flight=in_flight, providers=providers
+            )
         return round_, entities
 
     def final_check(self, order: SendOrder) -> Withdrawn | None:

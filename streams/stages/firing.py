@@ -68,8 +68,9 @@ class Firing:
         customer: Customer | None,
         *,
         in_flight: bool,
+        providers: Mapping[Channel, str],
     ) -> None:
-        """The row's next look has come."""
+        """The row's next look has come. ``providers``: by whom messages go now."""
         row = slot.row
         assert row is not None
         if row.state == DeliveryState.SENDING:
@@ -100,7 +101,7 @@ class Firing:
         )
         slot = round_.table.change(key)
         if isinstance(decision, Send):
-            self._intend(key, slot, row, decision, round_, entity.facts.location_id)
+            self._intend(key, slot, row, decision, round_, entity.facts.location_id, providers)
         elif isinstance(decision, Hold):
             self._hold(key, slot, row, decision, round_)
         elif isinstance(decision, Wait):
@@ -109,15 +110,31 @@ class Firing:
             round_.end(key, slot, decision.state, decision.reason)
 
     def _intend(
-        self, key: bytes, slot: Slot, row: Row, send: Send, round_: DeliveryRound, location_id: str
+        self,
+        key: bytes,
+        slot: Slot,
+        row: Row,
+        send: Send,
+        round_: DeliveryRound,
+        location_id: str,
+        providers: Mapping[Channel, str],
     ) -> None:
         channel = Channel.SMS if isinstance(send.message, SmsMessage) else Channel.EMAIL
         row.attempt += 1
         row.state = DeliveryState.SENDING
         row.waiting_since = -1
-        row.intent = self._intent(channel, send.message, round_.now)
+        provider = providers.get(channel, "")
+        row.intent = self._intent(channel, send.message, round_.now, provider)
         order = SendOrder(
-            key, row.attempt, channel, send.message, send.expires_at, send.note, location_id, row.allowed
+            key=key,
+            attempt=row.attempt,
+            channel=channel,
+            message=send.message,
+            expires_at=send.expires_at,
+            note=send.note,
+            location_id=location_id,
+            allowed=row.allowed,
+            provider=provider,
         )
         round_.note(key, slot, row, DeliveryState.SENDING, Reason.NONE, self._extra(order))
         round_.sends.append(order)
@@ -153,7 +170,7 @@ class Firing:
         elif row.waiting_since < 0:
             row.waiting_since = round_.now
 
-    def _intent(self, channel: Channel, message: Message, now: int) -> Intent:
+    def _intent(self, channel: Channel, message: Message, now: int, provider: str) -> Intent:
         key = self._options.hash_key
         if isinstance(message, SmsMessage):
             to, sender, text = message.to, message.sender, message.text
@@ -167,6 +184,7 @@ class Firing:
             body_hash(key, text),
             address_hash(key, company, to),
             address_hash(key, company, sender),
+            provider,
         )
 
     def _extra(self, order: SendOrder) -> Mapping[str, object]:
@@ -177,6 +195,7 @@ class Firing:
             "location_id": order.location_id,
             "address_masked": mask(to),
             "address_hash": address_hash(self._options.hash_key, message.company, to),
+            "provider": order.provider,
             "sender": message.sender,
             "segments": message.segments if isinstance(message, SmsMessage) else None,
             "note": order.note,
@@ -301,7 +320,7 @@ class Firing:
         if message is None or intent is None:
             self.asked(key, slot, None, round_)
             return
-        now_intent = self._intent(Channel(intent.channel), message, intent.at)
+        now_intent = self._intent(Channel(intent.channel), message, intent.at, intent.provider)
         if now_intent != intent:
             # The text or the address is another one by now: nothing at the provider would match it.
             self.asked(key, slot, None, round_)
@@ -309,7 +328,13 @@ class Firing:
         row.due = round_.now + ASK_AFTER[0]
         round_.inquiries.append(
             InquiryOrder(
-                key, row.attempt, Channel(intent.channel), message, intent.at - 60_000, round_.now + 60_000
+                key=key,
+                attempt=row.attempt,
+                channel=Channel(intent.channel),
+                message=message,
+                since=intent.at - 60_000,
+                until=round_.now + 60_000,
+                provider=intent.provider,
             )
         )
 

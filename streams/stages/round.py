@@ -46,6 +46,8 @@ class SendOrder:
     location_id: str
     allowed: int
     """From when lateness counts (milliseconds)."""
+    provider: str = ""
+    """By whom it goes; as the intent says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class InquiryOrder:
     message: Message
     since: int
     until: int
+    provider: str = ""
+    """Who may have it; empty: only an earlier release knew."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -174,10 +178,6 @@ class DeliveryRound:
             self.changelog.append((SOURCE, raw))
             self.writes.append(("meta", SOURCE, raw))
         return self
-
-    def channels(self) -> list[Channel]:
-        """The channel of each provider call that the round asks for."""
-        return [order.channel for order in self.sends] + [order.channel for order in self.inquiries]
 
     def after(self, pending: int) -> list[Write]:
         """Written with the round: the number of pending rows."""

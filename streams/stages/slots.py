@@ -33,6 +33,8 @@ class Intent(msgspec.Struct, array_like=True, gc=False):
     body: str
     to: str
     sender: str
+    provider: str = ""
+    """Who was called; empty: written by an earlier release."""
 
 
 class Row(msgspec.Struct, array_like=True, gc=False):

@@ -9,9 +9,10 @@ import pytest
 from faust.types import TP
 from prometheus_client import generate_latest
 
+from agents.capacity import Capacity
 from agents.gate import STALE_TABLES
 from agents.overview import Overview, Sources
-from agents.sender_partition import Capacity, SenderPartition
+from agents.sender_partition import SenderPartition
 from agents.unread import Spot
 from agents.worker import Worker
 from streams.kafka.batches import Progress
@@ -200,7 +201,7 @@ def test_a_membership_that_is_lost_while_the_brokers_are_there(world: World) -> 
 
 async def test_a_step_that_never_ends_is_stuck(world: World) -> None:
     shared = world.host._shared
-    part = SenderPartition(shared, 0, {}, Capacity({}), Options(), world.worker._gate)
+    part = SenderPartition(shared, 0, Capacity({}, {}), Options(), world.worker._gate)
     world.host.timers[0] = part
     assert world.host.steps() == {}
     await part._lock.acquire()

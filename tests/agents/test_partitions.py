@@ -12,12 +12,13 @@ from functools import partial
 import msgspec
 import pytest
 
+from agents.capacity import Capacity
 from agents.entity_partition import EntityPartition
 from agents.gate import Gate
 from agents.host import Host, Place
 from agents.outputs import Outputs
 from agents.partition import Shared
-from agents.sender_partition import Capacity, SenderPartition
+from agents.sender_partition import SenderPartition
 from schemas.codec import Codec, encode_json
 from schemas.records import Customer, EntityKind
 from schemas.registry import EmbeddedRegistry
@@ -199,7 +200,7 @@ async def test_what_is_taken_away_while_it_is_being_opened_stays_closed(world: W
 
 async def test_consents_made_anew_replace_those_of_before(world: World) -> None:
     """The topic ends before what the store has read of it: another topic of the same name."""
-    part = SenderPartition(world.shared, 0, {}, Capacity({}), Options(), world.gate)
+    part = SenderPartition(world.shared, 0, Capacity({}, {}), Options(), world.gate)
     store = world.disk.stores["timers-changelog-0"]
     old, new = ann(customer_id="old", version=9), ann(customer_id="new")
     store.write(consent_writes(store, [(customer_key(C, "old"), old)], 50))
@@ -220,7 +221,7 @@ async def test_an_older_consent_behind_a_newer_one_does_not_outlive_it(world: Wo
     key = customer_key(C, "ann")
     withdrawn, older = ann(version=7, sms_consent=False), ann(version=6, sms_consent=True)
     outputs, codec = world.shared.outputs, world.codec
-    part = SenderPartition(world.shared, 0, {}, Capacity({}), Options(), world.gate)
+    part = SenderPartition(world.shared, 0, Capacity({}, {}), Options(), world.gate)
     store = world.disk.stores["timers-changelog-0"]
     if when == "while it is away":
         await outputs.send("consents", [(key, codec.encode(one)) for one in (withdrawn, older)], partition=0)

@@ -56,9 +56,9 @@ async def test_dkim_gmail_and_the_envelope(key: str) -> None:
     assert made.gmail is not None
     assert (made.gmail.host, made.gmail.port, made.gmail.tls) == ("smtp.gmail.com", 465, Tls.TLS)
     assert made.gmail.client_secret.reveal() == "s3cret"
-    senders = build_senders(made, SystemClock())
-    assert isinstance(senders[Channel.EMAIL], SmtpEmail)
-    await senders[Channel.EMAIL].close()
+    [mail] = build_senders(made, SystemClock())[Channel.EMAIL]
+    assert isinstance(mail, SmtpEmail)
+    await mail.close()
 
 
 @pytest.mark.parametrize(

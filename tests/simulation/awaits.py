@@ -60,7 +60,7 @@ RARE = frozenset(
         "sender_partition.SenderPartition._once#4",
         "sender_partition.SenderPartition._read_consents#3",
         "sender_partition.SenderPartition._round#2",
-        "sender_partition.SenderPartition._send#2",
+        "sender_partition.SenderPartition._send#1",
         "sender_partition.SenderPartition.consents#1",
         "sender_partition.SenderPartition.consents#3",
         "sender_partition.SenderPartition.look#1",

@@ -164,7 +164,7 @@ def _fire_before_intent(breaker: Breaker) -> None:
             made = step(now)
             if made is not None:
                 for send in made.sends:
-                    self._call(self._send(send))
+                    self._call(self._send(send, self._capacity.begin(send, now)))
                 made.sends = []
             return made
 

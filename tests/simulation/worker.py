@@ -77,7 +77,7 @@ class SimWorker(Process):
             formats={"orders": "auto", "leads": "avro", "appointments": "avro"},
         )
         senders = {
-            channel: SimSender(world.providers[channel], self, world.setting.rate) for channel in CHANNELS
+            channel: [SimSender(world.providers[channel], self, world.setting.rate)] for channel in CHANNELS
         }
         gate = Gate(
             unread=self.unread,

@@ -31,6 +31,7 @@ from streams.stages import entity, slots
 from streams.stages.delivery import DeliveryStage, consent_writes
 from streams.stages.entity import EntityStage, Incoming
 from streams.stages.firing import Options, Withdrawn
+from streams.stages.ready import Room
 from streams.stages.round import DeliveryRound, SendOrder
 from streams.state.memory import MemoryStore
 from tests.support.lives import Lives
@@ -301,9 +302,9 @@ class Topology:
             if round_ is not None:
                 self.carry_out(stage, round_)
                 moved = True
-        capacity = dict.fromkeys(Channel, self.capacity)
+        rooms = dict.fromkeys(Channel, Room(self.capacity, "fake"))
         for number, sender in enumerate(self.senders):
-            for step in (sender.sweep(self.now), sender.due(self.now, capacity), sender.forget(self.now)):
+            for step in (sender.sweep(self.now), sender.due(self.now, rooms), sender.forget(self.now)):
                 if step is not None:
                     self.carry_out_delivery(number, step)
                     moved = True

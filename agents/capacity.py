@@ -1,0 +1,61 @@
+"""How much each channel's providers take now, shared by all partitions of this worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from schemas.records import Channel
+from senders.breaker import State
+from senders.lanes import Call, Lane
+from senders.sender import Sender
+from streams.domain.messages import Outcome
+from streams.stages.ready import Room
+from streams.stages.round import InquiryOrder, SendOrder
+
+
+class Capacity:
+    """``limits``: messages (and questions) at each channel's providers at once."""
+
+    def __init__(self, senders: Mapping[Channel, Sequence[Sender]], limits: Mapping[Channel, int]) -> None:
+        self._lanes = {channel: Lane(channel, senders[channel], limits[channel]) for channel in senders}
+        self.waiting: set[asyncio.Event] = set()
+        """Pumps that have more to send than there was room for."""
+
+    def rooms(self, now: int) -> Mapping[Channel, Room]:
+        return {channel: lane.room(now) for channel, lane in self._lanes.items()}
+
+    def wait(self, now: int) -> int | None:
+        """Milliseconds until a channel may have room without anything coming back; None: not known."""
+        waits = [wait for lane in self._lanes.values() if (wait := lane.wait(now)) is not None]
+        return min(waits, default=None)
+
+    def begin(self, order: SendOrder, now: int) -> Call:
+        return self._lanes[order.channel].begin(order.provider, now)
+
+    def end(self, call: Call, outcome: Outcome | None, now: int) -> None:
+        self._lanes[call.channel].end(call, outcome, now)
+        self._wake()
+
+    def ask(self, order: InquiryOrder) -> None:
+        self._lanes[order.channel].used += 1
+
+    def asked(self, order: InquiryOrder) -> None:
+        self._lanes[order.channel].used -= 1
+        self._wake()
+
+    def sender(self, order: InquiryOrder) -> Sender:
+        """Whom to ask."""
+        return self._lanes[order.channel].sender(order.provider)
+
+    def in_flight(self) -> dict[Channel, int]:
+        return {channel: lane.used for channel, lane in self._lanes.items()}
+
+    def states(self, now: int) -> dict[Channel, Mapping[str, State]]:
+        """By channel and provider."""
+        return {channel: lane.states(now) for channel, lane in self._lanes.items()}
+
+    def _wake(self) -> None:
+        for event in self.waiting:
+            event.set()
+        self.waiting.clear()

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from schemas.records import Channel
+from senders.breaker import FAILURES, SHORTEST, State
+from senders.lanes import Lane
+from senders.pacing import Bucket
+from streams.domain.messages import Accepted, Inquiry, Message, NotFound, Outcome, RetryAt
+from streams.stages.ready import Room
+
+
+@dataclass
+class Way:
+    """A provider account that nobody calls here."""
+
+    name: str
+    bucket: Bucket | None = None
+    channel: Channel = field(default=Channel.SMS)
+
+    async def send(self, message: Message) -> Outcome:
+        return Accepted(self.name, "1")
+
+    async def inquire(self, message: Message, since: int, until: int) -> Inquiry:
+        return NotFound(self.name)
+
+    async def close(self) -> None:
+        pass
+
+
+def lane(*ways: Way, limit: int = 10) -> Lane:
+    return Lane(Channel.SMS, ways, limit)
+
+
+def fail(lane: Lane, provider: str, now: int = 0) -> None:
+    for _ in range(FAILURES):
+        lane.end(lane.begin(provider, now), RetryAt(provider, "unreachable"), now)
+
+
+def test_room_is_what_is_not_under_way() -> None:
+    one = lane(Way("a"), limit=2)
+    assert one.room(0) == Room(2, "a")
+    calls = [one.begin("a", 0), one.begin("a", 0)]
+    assert one.room(0) == Room(0, "a")
+    one.end(calls[0], Accepted("a", "1"), 0)
+    assert one.room(0) == Room(1, "a")
+
+
+def test_tokens_are_taken_with_the_room_and_given_back_by_what_was_withdrawn() -> None:
+    one = lane(Way("a", Bucket(1.0, burst=2)))
+    first, _ = one.begin("a", 0), one.begin("a", 0)
+    assert (one.room(0), one.wait(0)) == (Room(0, "a"), 1000)
+    one.end(first, None, 0)
+    assert (one.room(0), one.wait(0)) == (Room(1, "a"), None)
+
+
+def test_a_channel_whose_only_account_is_out_has_no_room_and_then_one_probe() -> None:
+    one = lane(Way("a"))
+    fail(one, "a")
+    assert (one.room(0), one.wait(0), one.states(0)) == (Room(0, "a"), SHORTEST, {"a": State.OPEN})
+    assert one.room(SHORTEST) == Room(1, "a")
+    probe = one.begin("a", SHORTEST)
+    assert (one.room(SHORTEST), one.wait(SHORTEST)) == (Room(0, "a"), None)
+    one.end(probe, Accepted("a", "1"), SHORTEST)
+    assert one.room(SHORTEST) == Room(10, "a")
+
+
+def test_the_second_steps_in_while_the_first_is_out() -> None:
+    two = lane(Way("a"), Way("b"))
+    assert two.room(0) == Room(10, "a")
+    fail(two, "a")
+    assert two.room(0) == Room(10, "b")
+    assert two.room(SHORTEST) == Room(1, "a"), "one probes"
+    probe = two.begin("a", SHORTEST)
+    assert two.room(SHORTEST) == Room(9, "b"), "while the others go on"
+    two.end(probe, Accepted("a", "1"), SHORTEST)
+    assert two.room(SHORTEST) == Room(10, "a")
+
+
+def test_the_second_is_not_for_what_the_first_is_only_too_slow_for() -> None:
+    two = lane(Way("a", Bucket(1.0)), Way("b"))
+    two.begin("a", 0)
+    assert two.room(0) == Room(0, "a")
+
+
+def test_nobody_is_left() -> None:
+    two = lane(Way("a"), Way("b"))
+    fail(two, "a")
+    fail(two, "b", 500)
+    assert (two.room(500), two.wait(500)) == (Room(0, "a"), SHORTEST - 500)
+
+
+def test_what_another_account_says_is_not_this_ones() -> None:
+    """A company's mailbox and the service's mail server are both the e-mail channel."""
+    one = lane(Way("smtp"))
+    for _ in range(FAILURES * 2):
+        one.end(one.begin("smtp", 0), RetryAt("gmail", "account", pause_channel=True), 0)
+    assert one.room(0) == Room(10, "smtp")
+
+
+def test_who_has_it_is_asked() -> None:
+    two = lane(Way("a"), Way("b"))
+    asked = [two.sender(name).name for name in ("b", "a", "", "gone")]
+    assert asked == ["b", "a", "a", "a"]
