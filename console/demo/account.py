@@ -137,6 +137,7 @@ def _happened(item: Expected, book: Book, texts: dict[str, str]) -> bool:
         and delivery.at <= item.by
         and item.reason in ("", delivery.reason)
         and item.at in (None, delivery.at)
+        and item.sender in ("", delivery.sender)
         and (item.state is not DeliveryState.SENT or _says(item, texts.get(delivery.provider_id)))
         for delivery in book.by_slot.get(slot_of(item), ())
     )

@@ -19,6 +19,7 @@ from schemas.records import (
     Customer,
     EntityKind,
     Location,
+    Mailbox,
     Record,
     Rule,
     RuleKind,
@@ -145,6 +146,14 @@ class Shop:
     def status(self, status_id: str) -> Status:
         return next(r for r in self.records if isinstance(r, Status) and r.id == status_id)
 
+    @property
+    def mailbox(self) -> Mailbox:
+        """The first that the company has connected."""
+        found = next((record for record in self.records if isinstance(record, Mailbox)), None)
+        if found is None:
+            raise DemoError("the shop has no mailbox")
+        return found
+
     # --- parts
 
     def on_created(self, entity: EntityKind) -> Rule:
@@ -216,6 +225,28 @@ class Shop:
                 and r.channel is Channel.SMS
                 and (r.offset, str(r.offset_unit)) in ((24, "hours"), (1, "days"))
             ),
+        )
+
+    @property
+    def email_reminder(self) -> Rule:
+        """The same by e-mail."""
+        return self._part(
+            "reminds of an appointment by e-mail, 24 hours or 1 day before",
+            EntityKind.APPOINTMENT,
+            lambda r: (
+                r.kind is RuleKind.REMINDER
+                and r.channel is Channel.EMAIL
+                and (r.offset, str(r.offset_unit)) in ((24, "hours"), (1, "days"))
+            ),
+        )
+
+    @property
+    def greeting(self) -> Rule:
+        """Of a lead, by e-mail from the company's mailbox."""
+        return self._part(
+            "greets a lead from the company's mailbox",
+            EntityKind.LEAD,
+            lambda r: r.trigger is Trigger.CREATED and r.mailbox_id == self.mailbox.id,
         )
 
     def _part(self, what: str, entity: EntityKind, plays: Callable[[Rule], bool]) -> Rule:

@@ -20,15 +20,15 @@ from console.demo.processes import DemoError
 from console.demo.scenario import Scenario
 from console.demo.screen import Pace, Screen, open_screen
 from console.demo.show import Show
-from console.demo.story import SCENES, START, write
+from console.demo.story import APART, SCENES, START, write
 from console.demo.world import World
 from console.shopfile import ShopFile, difference, load
-from schemas.records import Mailbox, Record
+from schemas.records import Company, Mailbox, Record
 from streams.domain.catalog import Catalog
 from streams.kafka.topics import REFERENCE_TOPICS
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop.yaml"
-OURS = ("sms", "mail", "logs", "texts.txt", "delivery-log.jsonl")
+OURS = ("sms", "mail", "gmail", "logs", "texts.txt", "delivery-log.jsonl")
 _UNITS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _INTERRUPTED = 130
 """What a shell reports of a program that Ctrl-C ended."""
@@ -52,6 +52,7 @@ Examples:
   carillon demo                      the whole story
   carillon demo --speed 3            for quick readers; 0 is as fast as it goes
   carillon demo --scene moved        one scene; give it again for another one
+  carillon demo --scene providers    STOP, unsubscribe, a bounce, an outage, Gmail
   carillon demo --for 6d --seed 7    six days of shop time, other customers
 """
     + "\b\nScenes:\n"
@@ -124,7 +125,7 @@ def demo(
         signal.signal(number, _interrupt)
     screen = open_screen()
     try:
-        shop = Shop(shop_records(SHOP))
+        shop = Shop(shop_records(SHOP, outside=not APART.isdisjoint(scenes)))
         scenario = write(shop, seed, scenes=scenes, crowd=crowd)
         if length is not None:
             scenario = scenario.until(START + length)
@@ -140,14 +141,14 @@ def demo(
 def tell(shop: Shop, scenario: Scenario, screen: Screen, pace: Pace, out: Path, workers: int) -> int:
     """Runs the story and its end; the exit code. Raises DemoError when it can't go on."""
     clear(out)
-    world = World(out, scenario.start, workers=workers, aside=screen.aside)
+    world = World(out, shop, scenario, workers=workers, aside=screen.aside)
     driver = Driver(world.clock, world, world.ends, REFERENCE_TOPICS)
     narrator = Narrator(shop, scenario.people, (slot_of(item) for item in scenario.expected))
     show = Show(shop, scenario, world, driver, narrator, screen, pace)
     interrupted = False
     try:
         try:
-            world.start(scenario.setup(shop))
+            world.start()
             show.play()
         except KeyboardInterrupt:
             interrupted = True
@@ -169,20 +170,29 @@ def tell(shop: Shop, scenario: Scenario, screen: Screen, pace: Pace, out: Path, 
     return 0 if all(item.happened for item in checked) and not (account.lost or account.twice) else 1
 
 
-def shop_records(path: Path) -> tuple[Record, ...]:
+NUMBER = "+48732100100"
+"""Of the shop where customers answer it: the file's sender is a name, to which nobody can."""
+
+
+def shop_records(path: Path, *, outside: bool = False) -> tuple[Record, ...]:
     """The records of a shop file, with versions, in the order in which they are published.
 
-    Its mailboxes are shown as disconnected: a demo logs in nowhere, and the e-mails of such a rule go out
-    under the service's own address.
+    Its mailboxes are shown as disconnected, unless there is an ``outside`` with a Gmail: a demo logs in
+    nowhere else, and the e-mails of such a rule go out under the service's own address.
     """
     shop = load(path)
     if not isinstance(shop, ShopFile):
         raise DemoError(f"{path}:\n" + "\n".join(f"  {problem}" for problem in shop))
     records = [item.record for item in difference(shop, Catalog(), START, "demo") if item.record is not None]
-    return tuple(
-        msgspec.structs.replace(record, connected=False) if isinstance(record, Mailbox) else record
-        for record in records
-    )
+    return tuple(_for_demo(record, outside=outside) for record in records)
+
+
+def _for_demo(record: Record, *, outside: bool) -> Record:
+    if isinstance(record, Mailbox):
+        return msgspec.structs.replace(record, connected=outside)
+    if isinstance(record, Company) and outside:
+        return msgspec.structs.replace(record, sms_sender=NUMBER)
+    return record
 
 
 def clear(out: Path) -> None:

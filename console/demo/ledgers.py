@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email import message_from_string, policy
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ class Message:
     to: str
     subject: str
     text: str
+    head: str = field(default="", repr=False, compare=False)
+    """Of an e-mail: its header as it arrived."""
 
 
 class Ledger:
@@ -46,10 +48,14 @@ class Ledger:
 
 
 class Ledgers:
-    """Both providers: every message so far, in the order in which it was accepted."""
+    """All providers: every message so far, in the order in which each accepted them. ``mails``: the folders
+    of mail servers."""
 
-    def __init__(self, sms: Path, mail: Path) -> None:
-        self._files = (Ledger(sms / "sms.jsonl", Channel.SMS), Ledger(mail / "mail.jsonl", Channel.EMAIL))
+    def __init__(self, sms: Path, *mails: Path) -> None:
+        self._files = (
+            Ledger(sms / "sms.jsonl", Channel.SMS),
+            *(Ledger(mail / "mail.jsonl", Channel.EMAIL) for mail in mails),
+        )
         self.messages: list[Message] = []
         self.by_id: dict[str, Message] = {}
 
@@ -70,6 +76,6 @@ def _mail(entry: Mapping[str, Any]) -> Message:
     parsed = message_from_string(entry["data"], policy=policy.default)
     body = parsed.get_body(("plain", "html"))
     text = body.get_content().strip() if body is not None else ""
-    return Message(
-        Channel.EMAIL, str(parsed["Message-ID"]).strip(), entry["to"][0], str(parsed["Subject"]), text
-    )
+    head = entry["data"].partition("\r\n\r\n")[0] + "\r\n\r\n"
+    message_id, subject = str(parsed["Message-ID"]).strip(), str(parsed["Subject"])
+    return Message(Channel.EMAIL, message_id, entry["to"][0], subject, text, head)

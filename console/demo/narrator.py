@@ -44,9 +44,13 @@ class Line:
         return f"{moment(self.at, self.zone)}  {place:<8}"
 
 
+def utc(millis: int) -> datetime:
+    return datetime.fromtimestamp(millis / 1000, UTC)
+
+
 def moment(millis: int, zone: str) -> str:
     """``Tue  7 Apr 13:00``, whatever the language of the machine."""
-    local = datetime.fromtimestamp(millis / 1000, UTC).astimezone(ZoneInfo(zone))
+    local = utc(millis).astimezone(ZoneInfo(zone))
     return f"{_DAYS[local.weekday()]} {local.day:>2} {_MONTHS[local.month - 1]} {local:%H:%M}"
 
 
@@ -59,6 +63,8 @@ class Narrator:
         self._rules: dict[str, Rule] = {rule.id: rule for rule in shop.rules}
         self._people: Mapping[str, Person] = {person.id: person for person in people}
         self._waiting: dict[tuple[str, str], str] = {}
+        self._retried: set[str] = set()
+        self._address = shop.company.email_sender_address
 
     def tell(self, deliveries: Iterable[Delivery], messages: Mapping[str, Message]) -> list[Line]:
         """The lines of what is new in the log. ``messages`` by provider id."""
@@ -85,9 +91,13 @@ class Narrator:
                 opens = _short(delivery.next_at, person.zone) if delivery.next_at is not None else "later"
                 why = _reason(delivery.reason)
                 return "~", f"{channel} to {person.name} waits until {opens}  [{what}] {why}"
+            case DeliveryState.RETRYING if delivery.delivery_id not in self._retried:
+                # The first of several is enough: how many there are is the backoff's affair.
+                self._retried.add(delivery.delivery_id)
+                return "~", f"{channel} to {person.name} is tried again  [{what}] {_reason(delivery.reason)}"
             case DeliveryState.SENT:
                 said = _said(messages.get(delivery.provider_id))
-                return ">", f"{channel} to {person.name}: {said}  [{what}]"
+                return ">", f"{channel} to {person.name}{self._sender(delivery)}: {said}  [{what}]"
             case DeliveryState.UNKNOWN:
                 return (
                     "x",
@@ -96,6 +106,12 @@ class Narrator:
             case state if state in FINAL_STATES and delivery.reason != Reason.MOVED:
                 return "x", f"{person.name} gets no {channel}  [{what}] {_reason(delivery.reason)}"
         return None
+
+    def _sender(self, delivery: Delivery) -> str:
+        """Told where it is not the usual one, or not the one that the rule names."""
+        if delivery.channel != Channel.EMAIL or not (delivery.note or delivery.sender != self._address):
+            return ""
+        return f" from {delivery.sender}" + (f" ({delivery.note})" if delivery.note else "")
 
     def _scheduled(
         self, delivery: Delivery, rule: Rule | None, person: Person, what: str

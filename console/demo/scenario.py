@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from console.demo.acts import Act
 from console.demo.cast import Person, Shop
 from schemas.records import (
     Change,
@@ -54,6 +55,8 @@ class Event:
     burst: int = 0
     """Not 0: so many SMS are due now, and a worker is killed while they are on their way, before ``records``
     are published; it is started again afterwards."""
+    acts: tuple[Act, ...] = ()
+    """Of others than the shop, after ``records`` have been published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class Expected:
     reason: str = ""
     at: int | None = None
     contains: tuple[str, ...] = ()
+    sender: str = ""
+    """The address that the log says it left from."""
     never: bool = False
 
 
@@ -99,6 +104,11 @@ class Scenario:
     expected: tuple[Expected, ...]
     owed: tuple[Owed, ...]
     suppressions: tuple[Suppression, ...] = ()
+
+    @property
+    def outside(self) -> bool:
+        """Whether others than the shop act: the gateway and a local Gmail are needed."""
+        return any(event.acts for event in self.events)
 
     def setup(self, shop: Shop) -> list[Published]:
         """What is there before the story begins: the shop's own records and its customers."""
@@ -237,9 +247,17 @@ class Script:
         )
 
     def happens(
-        self, at: int, scene: str, line: str, zone: str, records: Iterable[Published], *, burst: int = 0
+        self,
+        at: int,
+        scene: str,
+        line: str,
+        zone: str,
+        records: Iterable[Published],
+        *,
+        burst: int = 0,
+        acts: Sequence[Act] = (),
     ) -> None:
-        self.events.append(Event(at, scene, tuple(records), line, zone, burst))
+        self.events.append(Event(at, scene, tuple(records), line, zone, burst, tuple(acts)))
 
     def expect(
         self,
@@ -253,6 +271,7 @@ class Script:
         reason: str = "",
         exactly: bool = False,
         contains: Sequence[str] = (),
+        sender: str = "",
         never: bool = False,
     ) -> None:
         self.expected.append(
@@ -267,6 +286,7 @@ class Script:
                 reason=reason,
                 at=by if exactly else None,
                 contains=tuple(contains),
+                sender=sender,
                 never=never,
             )
         )

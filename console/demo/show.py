@@ -83,6 +83,8 @@ class Show:
             self._driver.move(now)
         for event in events:
             self._changes += self._world.publish(event.records)
+            for act in event.acts:
+                self._world.act(act)
         if crash is not None:
             self._world.restart()
         statuses = self._settle()

@@ -15,6 +15,8 @@ import msgspec
 from console.demo.cast import LISBON, NEW_YORK, WARSAW, People, Shop, at
 from console.demo.crowd import Crowd
 from console.demo.processes import DemoError
+from console.demo.providers import SCENE as PROVIDERS
+from console.demo.providers import providers
 from console.demo.scenario import DAY, HOUR, MINUTE, Owed, Scenario, Script, reference
 from schemas.records import (
     Channel,
@@ -305,7 +307,10 @@ SCENES: dict[str, tuple[Callable[[Script, People], None], str]] = {
     "silent": (silent, "no consent, unsubscribed: who gets nothing, and why"),
     "crash": (crash, "a worker is killed in the middle of sending"),
     "rule": (rule, "a rule changed from 24 to 48 hours re-times what is booked"),
+    PROVIDERS: (providers, "STOP, unsubscribe, a bounce, an outage, Gmail (only when it is named)"),
 }
+APART = frozenset({PROVIDERS})
+"""Told when they are named, not in the whole story: an outage would be everybody's."""
 
 
 def write(shop: Shop, seed: int, *, scenes: tuple[str, ...] = (), crowd: int = 120) -> Scenario:
@@ -320,7 +325,7 @@ def write(shop: Shop, seed: int, *, scenes: tuple[str, ...] = (), crowd: int = 1
     people = People(shop.company.id, rng)
     script = Script(shop)
     for name, (scene, _) in SCENES.items():
-        if not scenes or name in scenes:
+        if name in scenes or not (scenes or name in APART):
             scene(script, people)
     told = max(event.at for event in script.events)
     background = Crowd(script, people, rng, START)

@@ -15,11 +15,15 @@ import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+from console.demo.acts import Act, SmsDown, SmsUp
+from console.demo.cast import Shop
 from console.demo.driver import Positions, Status, StatusClient
 from console.demo.ledgers import Ledgers
+from console.demo.outside import Outside
 from console.demo.processes import DemoError, Processes, read_ready
-from console.demo.scenario import Published
+from console.demo.scenario import Published, Scenario
 from deploy.fakes.sms import ACCOUNT, TOKEN
 from schemas.codec import Codec
 from schemas.records import Change, Delivery
@@ -47,15 +51,23 @@ a quick machine, where the burst would be over before."""
 class World:
     """``out`` keeps what is to be looked at afterwards. ``aside`` is told what is being started."""
 
-    def __init__(self, out: Path, start: int, *, workers: int, aside: Callable[[str], None]) -> None:
+    def __init__(
+        self, out: Path, shop: Shop, scenario: Scenario, *, workers: int, aside: Callable[[str], None]
+    ) -> None:
         self.count = workers
         self._out = out
+        self._setup = scenario.setup(shop)
         self._aside = aside
         self._scratch = Path(tempfile.mkdtemp(prefix="carillon-demo-"))
         self._clock_file = self._scratch / "clock"
-        self.clock = FileClock(self._clock_file, start=start)
-        self.ledgers = Ledgers(out / "sms", out / "mail")
+        self.clock = FileClock(self._clock_file, start=scenario.start)
+        self.ledgers = Ledgers(out / "sms", out / "mail", out / "gmail")
         self._processes = Processes(out / "logs")
+        self._outside = (
+            Outside(shop, self._scratch, self._processes, self.clock, self.ledgers, self._ask_sms)
+            if scenario.outside
+            else None
+        )
         self._counts = partition_counts(topic_plan(Settings(partitions=PARTITIONS)))
         self._broker = EmbeddedBroker(self._counts)
         self._runner = asyncio.Runner()
@@ -67,7 +79,7 @@ class World:
 
     # --- start and end
 
-    def start(self, setup: Iterable[Published]) -> None:
+    def start(self) -> None:
         """Brings everything up, in order, with the shop's own records published before the workers start.
 
         Raises DemoError when something does not start.
@@ -84,7 +96,7 @@ class World:
         self._producer = BatchProducer(bootstrap, {}, partitions=self._counts.__getitem__, linger_ms=0)
         self._runner.run(self._producer.start())
         self._aside("starting an SMS provider and a mail server that keep what they get")
-        for name in ("sms", "mail"):
+        for name in ("sms", "mail", *(("gmail",) if self._outside else ())):
             self._provider(name)
         sms, mail = (self._ready(name) for name in ("sms", "mail"))
         self._environment = {
@@ -103,13 +115,18 @@ class World:
             "CARILLON_WEB_PORT": "0",
         }
         self._sms_url = self._environment["CARILLON_SMS_API"]
-        self.publish(setup)
+        if self._outside is not None:
+            self._environment |= self._outside.settings(self._ready("gmail"))
+        self.publish(self._setup)
         names = [f"worker-{number}" for number in range(1, self.count + 1)]
         self._aside(f"starting {self.count} worker{'s' if self.count > 1 else ''}: carillon worker")
         for name in names:
             self._worker(name)
         for name in names:
             self._connect(name)
+        if self._outside is not None:
+            self._aside("starting the gateway: carillon gateway")
+            self._outside.start_gateway(self._clean())
 
     def close(self) -> None:
         """Ends every process and removes what nobody looks at afterwards. Idempotent."""
@@ -162,6 +179,21 @@ class World:
     def check(self) -> None:
         self._processes.check()
 
+    # --- what others do
+
+    def act(self, act: Act) -> None:
+        """Raises DemoError where it does not work out."""
+        assert self._outside is not None
+        match act:
+            case SmsDown():
+                self._processes.kill("sms")
+            case SmsUp():
+                self._provider("sms", port=int(self._sms_url.rpartition(":")[2]))
+                self._ready("sms")
+                self._outside.lead_sms_to_gateway()
+            case _:
+                self._outside.act(act)
+
     # --- a worker is killed
 
     def kill_while_sending(self, move: Callable[[], None], burst: int) -> None:
@@ -175,7 +207,7 @@ class World:
         before = self.ledgers.read()
         until = time.monotonic() + 30
         # A behaviour is gone once it has been used up: none is left when the last request has come.
-        while self._ask_sms({}) and time.monotonic() < until:
+        while self._ask_sms({})["behaviours"] and time.monotonic() < until:
             self.check()
             time.sleep(0.005)
         name = "worker-1"
@@ -196,19 +228,21 @@ class World:
         """How the provider behaves from now on; nothing: as usual."""
         self._ask_sms({"clear": True, "behaviours": behaviours})
 
-    def _ask_sms(self, wish: Mapping[str, object]) -> int:
-        """The behaviours that the provider has left."""
+    def _ask_sms(self, wish: Mapping[str, object]) -> Mapping[str, Any]:
+        """The provider's answer: ``behaviours``, how many it has left, and more (``deploy.fakes.sms``)."""
         request = urllib.request.Request(  # noqa: S310 - our own provider on loopback
             f"{self._sms_url}/_control", json.dumps(wish).encode(), {"Content-Type": "application/json"}
         )
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - likewise
-            return int(json.load(answer)["behaviours"])
+            said: Mapping[str, Any] = json.load(answer)
+            return said
 
     # --- processes
 
-    def _provider(self, name: str) -> None:
+    def _provider(self, name: str, port: int = 0) -> None:
         ready, folder = self._scratch / f"{name}.json", self._out / name
-        arguments = ["-m", f"deploy.fakes.{name}", "--port", "0", "--ready-file", str(ready)]
+        ready.unlink(missing_ok=True)
+        arguments = ["-m", f"deploy.fakes.{name}", "--port", str(port), "--ready-file", str(ready)]
         arguments += ["--ledger", str(folder), "--clock", str(self._clock_file)]
         self._processes.start(name, arguments, {})
 
@@ -219,10 +253,12 @@ class World:
         return self._scratch / name
 
     def _worker(self, name: str) -> None:
-        # What the user has set for their own workers is not for these.
-        unset = {key: None for key in os.environ if key.startswith(PREFIX)}
-        environment = {**unset, **self._environment, "CARILLON_DATA": str(self._data(name))}
+        environment = {**self._clean(), "CARILLON_DATA": str(self._data(name))}
         self._processes.start(name, ["-m", "console", "worker"], environment)
+
+    def _clean(self) -> dict[str, str | None]:
+        """What the user has set for their own workers is not for these."""
+        return {**{key: None for key in os.environ if key.startswith(PREFIX)}, **self._environment}
 
     def _connect(self, name: str) -> None:
         web = read_ready(self._data(name) / "web.json", self._processes.get(name), deadline=60)

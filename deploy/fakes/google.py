@@ -12,6 +12,8 @@ from typing import Any
 
 from aiohttp import web
 
+from deploy.fakes.mail import MailFake
+
 CLIENT_ID, CLIENT_SECRET = "client.apps.example", "client-secret"
 LIFETIME = 3600
 """Seconds that an access token is good for."""
@@ -25,6 +27,8 @@ class GoogleFake:
 
     now: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     accounts: dict[str, str] = field(default_factory=dict)
+    mail: MailFake | None = None
+    """Asked for what ``/_control`` wishes of it."""
     answers: list[tuple[int, Mapping[str, Any] | str]] = field(default_factory=list)
     searches: list[tuple[int, Mapping[str, Any] | str]] = field(default_factory=list)
     """The same for the search."""
@@ -51,10 +55,16 @@ class GoogleFake:
         """No access token given out so far is good any more."""
         self._tokens.clear()
 
+    def revoke(self, refresh_token: str) -> None:
+        """Its owner takes the access back: none of its tokens is good any more."""
+        owner = self.accounts.pop(refresh_token, None)
+        self._tokens = {token: one for token, one in self._tokens.items() if one[0] != owner}
+
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         app = web.Application()
         app.router.add_post("/token", self._token)
         app.router.add_get("/gmail/v1/users/me/messages", self._search)
+        app.router.add_post("/_control", self._control)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
@@ -64,6 +74,20 @@ class GoogleFake:
     async def stop(self) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
+
+    async def _control(self, request: web.Request) -> web.StreamResponse:
+        """``{"accounts": {refresh token: address}, "revoke": [refresh token], "mail": {...}}``, the last as
+        ``MailFake.control`` has it; each is optional."""
+        try:
+            wish = await request.json()
+            self.accounts.update(wish.get("accounts", {}))
+            for refresh_token in wish.get("revoke", ()):
+                self.revoke(refresh_token)
+            if "mail" in wish and self.mail is not None:
+                self.mail.obey(wish["mail"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            return _answer(400, {"error": str(error)})
+        return _answer(200, {"accounts": len(self.accounts)})
 
     async def _token(self, request: web.Request) -> web.StreamResponse:
         """RFC 6749 6."""

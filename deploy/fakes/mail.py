@@ -14,7 +14,7 @@ import ssl
 import time
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -118,6 +118,10 @@ class MailFake:
         self.ledger = Ledger(self.folder / "mail.jsonl" if self.folder is not None else None)
 
     @property
+    def ports(self) -> Mapping[str, int]:
+        return {}
+
+    @property
     def messages(self) -> list[Entry]:
         """``from``, ``to`` (a list), ``at``, ``user`` (who logged in), ``utf8``, ``data`` (the source)."""
         return self.ledger.entries
@@ -129,18 +133,21 @@ class MailFake:
         """The reply to ``{"behaviours": [{"at": ..., "fault": ..., ...}], "clear": true, "release": true}``;
         each is optional."""
         try:
-            wish = json.loads(text)
-            if wish.get("clear"):
-                self.behaviours.clear()
-            if wish.get("release"):
-                self.release.set()
-                self.release = asyncio.Event()
-            for one in wish.get("behaviours", ()):
-                more = {key: value for key, value in one.items() if key not in {"at", "fault"}}
-                self.script(At(one["at"]), Fault(one["fault"]), **more)
+            self.obey(json.loads(text))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             return f"501 5.5.4 {error}"
         return "250 " + json.dumps({"behaviours": len(self.behaviours), "held": self.held})
+
+    def obey(self, wish: Mapping[str, Any]) -> None:
+        """The object of ``control``. Raises AttributeError, KeyError, TypeError or ValueError."""
+        if wish.get("clear"):
+            self.behaviours.clear()
+        if wish.get("release"):
+            self.release.set()
+            self.release = asyncio.Event()
+        for one in wish.get("behaviours", ()):
+            more = {key: value for key, value in one.items() if key not in {"at", "fault"}}
+            self.script(At(one["at"]), Fault(one["fault"]), **more)
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self._server = await asyncio.start_server(

@@ -1,4 +1,4 @@
-"""Runs a local provider as a process: ``python -m deploy.fakes.sms`` and ``python -m deploy.fakes.mail``."""
+"""Runs a local provider as a process: ``python -m deploy.fakes.sms``, ``.mail`` and ``.gmail``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -16,8 +16,15 @@ from streams.clock import FileClock
 
 
 class Provider(Protocol):
-    host: str
-    port: int
+    @property
+    def host(self) -> str: ...
+
+    @property
+    def port(self) -> int: ...
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """Besides ``port``, by the names that the ready file gives them."""
 
     async def start(self, host: str, port: int) -> None: ...
 
@@ -47,6 +54,7 @@ async def _serve(provider: Provider, host: str, port: int, ready: Path | None) -
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await provider.start(host, port)
     if ready is not None:
-        write_ready_file(ready, {"host": provider.host, "port": provider.port, "pid": os.getpid()})
+        where = {"host": provider.host, "port": provider.port, "pid": os.getpid(), **provider.ports}
+        write_ready_file(ready, where)
     await stop.wait()
     await provider.stop()

@@ -116,6 +116,10 @@ class SmsFake:
         self.callbacks = Callbacks(account=self.account, token=self.token)
 
     @property
+    def ports(self) -> Mapping[str, int]:
+        return {}
+
+    @property
     def url(self) -> str:
         return f"http://{self.host}:{self.port}"
 

@@ -14,6 +14,7 @@ import aiohttp
 import aiosmtplib
 import pytest
 
+from deploy.fakes.google import CLIENT_ID, CLIENT_SECRET
 from deploy.fakes.ledger import Ledger
 from deploy.fakes.sms import ACCOUNT, TOKEN, segments_of
 from senders.settings import TwilioSettings
@@ -94,6 +95,45 @@ async def test_mail_keeps_what_it_accepted(tmp_path: Path) -> None:
     assert (folder / "000001.eml").read_bytes() == b"Subject: x\r\n\r\nhello\r\n"
     [line] = (folder / "mail.jsonl").read_text().splitlines()
     assert json.loads(line)["to"] == ["b@y.example"]
+
+
+async def test_gmail_takes_tokens_until_they_are_revoked(tmp_path: Path) -> None:
+    process, facts = await started("gmail", tmp_path)
+    url = f"http://{facts['host']}:{facts['web_port']}"
+    form = {
+        "grant_type": "refresh_token",
+        "client_id": CLIENT_ID,
+        "client_secret": CLIENT_SECRET,
+        "refresh_token": "r1",
+    }
+
+    async def log_in(token: str) -> int:
+        client = aiosmtplib.SMTP(hostname=facts["host"], port=facts["port"], start_tls=False)
+        await client.connect()
+        try:
+            return (await client.auth_xoauth2("ann@gmail.example", token)).code
+        except aiosmtplib.SMTPAuthenticationError as error:
+            return error.code
+        finally:
+            client.close()
+
+    async with aiohttp.ClientSession() as session:
+
+        async def post(path: str, **more: Any) -> tuple[int, Any]:
+            async with session.post(url + path, **more) as answer:
+                return answer.status, await answer.json()
+
+        assert (await post("/token", data=form))[1]["error"] == "invalid_grant"
+        cut = {"behaviours": [{"at": "kept", "fault": "close"}]}
+        wish = {"accounts": {"r1": "ann@gmail.example"}, "mail": cut}
+        assert await post("/_control", json=wish) == (200, {"accounts": 1})
+        assert (await post("/_control", json={"mail": {"behaviours": [{"at": "nowhere"}]}}))[0] == 400
+        token = (await post("/token", data=form))[1]["access_token"]
+        assert await log_in(token) == 235
+        assert await post("/_control", json={"revoke": ["r1"]}) == (200, {"accounts": 0})
+        assert await log_in(token) == 535
+        assert (await post("/token", data=form))[1]["error"] == "invalid_grant"
+    assert await ended(process, signal.SIGTERM) == 0
 
 
 async def test_what_is_held_is_served_when_it_is_released(tmp_path: Path) -> None:

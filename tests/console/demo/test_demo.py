@@ -73,6 +73,34 @@ def test_one_scene_without_a_crowd(tmp_path: Path) -> None:
     assert any(line.startswith("Wed  8 Apr 09:30  Lisbon") and " > SMS to " in line for line in lines)
 
 
+def test_the_providers(tmp_path: Path) -> None:
+    """STOP, one click, a bounce, an outage and Gmail, with a gateway of its own."""
+    given = ("--speed", "0", "--scene", "providers", "--crowd", "0")
+    code, output, error = run(tmp_path / "one", *given)
+    assert code == 0, output + error
+    assert "✗" not in output
+    assert output.count("✓") >= 15
+    lines = [line for line in story(output) if line.strip()]
+
+    def marks(words: str) -> str:
+        return "".join(line[28] for line in lines if words in line)
+
+    assert marks("[Work has begun]") == "x", "STOP is obeyed"
+    assert marks("[Order ready") == ">", "START frees"
+    assert marks("[Reminder by e-mail]") == "++xx", "unsubscribed and bounced"
+    assert marks("[Reminder by SMS]") == "++>>"
+    assert marks("from maria@spokeandwheel.example: ") == ">>"
+    assert marks("not from mailbox maria: its access was revoked") == ">"
+    mails = sorted((tmp_path / "one" / "gmail").glob("*.eml"))
+    assert len(mails) == 2, "what Gmail had taken does not go again"
+    assert "carillon gateway" in error
+    assert "Traceback" not in (tmp_path / "one" / "logs" / "gateway.log").read_text()
+
+    code, again, _ = run(tmp_path / "two", *given)
+    assert code == 0
+    assert story(again) == story(output)
+
+
 def test_one_of_two_workers_is_killed(tmp_path: Path) -> None:
     code, output, error = run(tmp_path, "--speed", "0", "--scene", "crash", "--crowd", "0", "--workers", "2")
     assert code == 0, output + error
