@@ -1,0 +1,1 @@
+"""The same jobs on other engines. Each is a program of its own; none imports Carillon."""

@@ -1,0 +1,471 @@
+"""Timers in a store: ``python -m tests.benchmarks.timers``.
+
+Schedules, reschedules, cancels and fires at several numbers of pending timers, by the calls of a store alone:
+
+- ``store``: ``streams.state.rocks`` with the layout of ``streams.stages.slots``: the reads and writes that a
+  partition makes. The payload of 300 bytes is the entity's facts.
+- ``slots``: the same through ``SlotTable``, which decodes, decides what is written, and encodes.
+- ``batch``: puts of the same rows by plain WriteBatch (RocksDB's own pace), nothing read.
+- ``redis``: a sorted set by due time and a hash, append-only file synced every second; Debian's redis-server.
+- ``postgres``: a table with an index on the due time, fired by DELETE ... SKIP LOCKED; Debian's PostgreSQL.
+- ``apscheduler``: APScheduler 3 with its job store in memory.
+
+What is not there (redis-server, PostgreSQL, the package index) is left out, and the table says so. Rates are
+per second of the CPU that store, server and driver used together: "one core". That of ``store`` and ``batch``
+is the calls' own, without the making of keys and rows; that of all others includes it.
+
+examples:
+  python -m tests.benchmarks.timers --pending 0,100000                    a look, in a minute
+  python -m tests.benchmarks.timers --pending 0,1000000,5000000,10000000  the whole; some 20 GB of disk
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from schemas.records import EntityKind
+from streams.stages.ports import Write
+from streams.stages.slots import (
+    FAMILIES,
+    EntityFacts,
+    Head,
+    Row,
+    Slot,
+    SlotName,
+    SlotTable,
+    due_key,
+    name_of,
+    prefix_of,
+    slot_key,
+)
+from streams.state.rocks import RocksStore, SharedMemory
+from tests.benchmarks.builds import peer_python
+from tests.benchmarks.measure import MIB, Table, folder_size, machine, number, peak_memory, save, say
+
+PEERS = ("redis", "postgres", "apscheduler")
+STORES = 8
+"""Databases, as a worker with eight partitions has."""
+BATCH = 1_000
+BEGIN = 1_700_000_000_000
+DAY = 24 * 3600 * 1000
+_PEER_LIMIT = {"redis": 10_000_000, "postgres": 10_000_000, "apscheduler": 100_000}
+"""Pending timers beyond which a peer is not asked: APScheduler needs 1 KB of memory and 50 us for each."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_head = msgspec.msgpack.Decoder(Head).decode
+
+
+@dataclass(slots=True)
+class Pace:
+    """Rates per CPU second, by operation, with so many pending."""
+
+    who: str
+    pending: int
+    rates: dict[str, float] = field(default_factory=dict)
+    memory: float = 0.0
+    disk: float = 0.0
+    """Bytes for each pending timer."""
+
+
+def key_of(place: int) -> bytes:
+    return slot_key(
+        SlotName(f"c{place % 100}", EntityKind.ORDER, f"order-{place}", f"cust-{place % 50_000}", "r1", "")
+    )
+
+
+def due_of(place: int) -> int:
+    """Spread over 30 days, in no order."""
+    return BEGIN + place * 2_654_435_761 % (30 * DAY)
+
+
+def row_of(place: int, due: int) -> Row:
+    return Row(
+        delivery_id=f"{place:032x}",
+        entity_version=1,
+        rule_version=1,
+        anchor=str(due),
+        occurred_at=BEGIN,
+        status_id="s1",
+        state="scheduled",
+        due=due,
+        target=due,
+        allowed=due,
+    )
+
+
+class Chosen:
+    """Payloads of 300 bytes that compress as changes do: some text, some ids."""
+
+    def __init__(self) -> None:
+        dice = random.Random(1)
+        words = [f"{dice.getrandbits(64):016x}" for _ in range(1_000)]
+        self._texts = [
+            json.dumps(
+                {"status_id": "s1", "title": "Chain, cassette and brakes", "refs": dice.sample(words, 11)}
+            )
+            for _ in range(1_000)
+        ]
+
+    def payload(self, place: int) -> bytes:
+        return self._texts[place % 1_000].encode()
+
+
+class TimedStore(RocksStore):
+    """Knows how much CPU its calls have used, RocksDB's own threads among it."""
+
+    spent = 0.0
+
+    def get_many(self, family: str, keys: Sequence[bytes]) -> list[bytes | None]:
+        began = time.process_time()
+        found = super().get_many(family, keys)
+        self.spent += time.process_time() - began
+        return found
+
+    def scan(self, family: str, low: bytes, high: bytes | None, limit: int) -> list[tuple[bytes, bytes]]:
+        began = time.process_time()
+        found = super().scan(family, low, high, limit)
+        self.spent += time.process_time() - began
+        return found
+
+    def write(self, writes: Sequence[Write]) -> None:
+        began = time.process_time()
+        super().write(writes)
+        self.spent += time.process_time() - began
+
+
+class OwnStore:
+    """The store's calls alone; ``slots`` True: through SlotTable."""
+
+    def __init__(self, folder: Path, *, slots: bool) -> None:
+        memory = SharedMemory()
+        self._stores = [TimedStore(folder / f"p{n}", FAMILIES, cache=memory) for n in range(STORES)]
+        self._slots = slots
+        self._payload = Chosen().payload
+
+    def close(self) -> None:
+        for store in self._stores:
+            store.close()
+
+    def spent(self) -> float:
+        """CPU seconds so far."""
+        return time.process_time() if self._slots else sum(store.spent for store in self._stores)
+
+    def schedule(self, places: Sequence[int]) -> None:
+        """New timers, with the facts of their entities."""
+        for store, mine in self._split(places):
+            keys = [key_of(place) for place in mine]
+            facts: list[Write] = [
+                ("entities", prefix_of(key), _encode(EntityFacts(1, -1, self._payload(place), BEGIN)))
+                for place, key in zip(mine, keys, strict=True)
+            ]
+            if self._slots:
+                table = SlotTable(store)
+                table.load(keys)
+                for place, key in zip(mine, keys, strict=True):
+                    slot = table.change(key)
+                    slot.head = Head(1, 1, 1, [], -1, -1)
+                    slot.row = row_of(place, due_of(place))
+                store.write([*table.flush().writes, *facts])
+                continue
+            store.get_many("slots", keys)
+            writes = facts
+            for place, key in zip(mine, keys, strict=True):
+                due = due_of(place)
+                writes.append(("slots", key, _encode(Head(1, 1, 1, [], -1, due))))
+                writes.append(("due", due_key(due, key), _encode((row_of(place, due), None))))
+            store.write(writes)
+
+    def reschedule(self, places: Sequence[int]) -> None:
+        """An hour later."""
+        for store, mine in self._split(places):
+            keys = [key_of(place) for place in mine]
+            if self._slots:
+                table = SlotTable(store)
+                table.load(keys)
+                for key in keys:
+                    slot = table.change(key)
+                    assert slot.row is not None
+                    slot.row.due += 3_600_000
+                    slot.row.target = slot.row.allowed = slot.row.due
+                store.write(table.flush().writes)
+                continue
+            writes: list[Write] = []
+            for key, due, raw in self._rows(store, keys):
+                writes.append(("due", due_key(due, key), None))
+                writes.append(("due", due_key(due + 3_600_000, key), raw))
+                writes.append(("slots", key, _encode(Head(1, 1, 2, [], -1, due + 3_600_000))))
+            store.write(writes)
+
+    def cancel(self, places: Sequence[int]) -> None:
+        """Gone, but for the memory of it."""
+        for store, mine in self._split(places):
+            keys = [key_of(place) for place in mine]
+            if self._slots:
+                self._end(store, keys)
+                continue
+            writes: list[Write] = []
+            for key, due, _ in self._rows(store, keys):
+                writes += self._remembered(key, due)
+            store.write(writes)
+
+    def fire(self, count: int) -> list[bytes]:
+        """The next ``count``, in the order of their due times within each database; their keys."""
+        fired: list[bytes] = []
+        for store in self._stores:
+            cursor, left = b"", count // STORES
+            while left > 0:
+                rows = store.scan("due", cursor, None, min(BATCH, left))
+                if not rows:
+                    break
+                cursor = rows[-1][0] + b"\0"
+                keys = [key[8:] for key, _ in rows]
+                if self._slots:
+                    self._end(store, keys)
+                else:
+                    store.get_many("slots", keys)
+                    writes: list[Write] = []
+                    for key, _ in rows:
+                        writes += self._remembered(key[8:], int.from_bytes(key[:8], "big"))
+                    store.write(writes)
+                left -= len(rows)
+                fired += keys
+        return fired
+
+    def _end(self, store: RocksStore, keys: list[bytes]) -> None:
+        table = SlotTable(store)
+        table.load(keys)
+        for key in keys:
+            slot: Slot = table.change(key)
+            slot.row = None
+            slot.head.until = BEGIN + 70 * DAY
+        store.write(table.flush().writes)
+
+    def _remembered(self, key: bytes, due: int) -> list[Write]:
+        until = BEGIN + 70 * DAY
+        return [
+            ("due", due_key(due, key), None),
+            ("slots", key, _encode(Head(1, 1, 2, [], until, -1))),
+            ("expiry", due_key(until, key), b""),
+        ]
+
+    def _rows(self, store: RocksStore, keys: list[bytes]) -> Iterator[tuple[bytes, int, bytes | None]]:
+        heads = [_head(raw) if raw is not None else None for raw in store.get_many("slots", keys)]
+        pending = [
+            (key, head.due)
+            for key, head in zip(keys, heads, strict=True)
+            if head is not None and head.due >= 0
+        ]
+        rows = store.get_many("due", [due_key(due, key) for key, due in pending])
+        for (key, due), raw in zip(pending, rows, strict=True):
+            yield key, due, raw
+
+    def _split(self, places: Sequence[int]) -> Iterator[tuple[TimedStore, Sequence[int]]]:
+        """In batches, each of one database."""
+        for begin in range(0, len(places), BATCH * STORES):
+            block = places[begin : begin + BATCH * STORES]
+            for mark, store in enumerate(self._stores):
+                mine = [one for one in block if one % STORES == mark]
+                if mine:
+                    yield store, mine
+
+    def flush(self) -> None:
+        for store in self._stores:
+            store.flush()
+
+
+def own(who: str, folder: Path, pendings: Sequence[int], count: int) -> list[Pace]:
+    """In this process. ``count``: timers of each operation."""
+    store = OwnStore(folder, slots=who == "slots")
+    found, there = [], 0
+    alive: set[int] = set()
+    dice = random.Random(1)
+
+    def of(what: str, places: Sequence[int], act: Callable[[Sequence[int]], object]) -> None:
+        began = store.spent()
+        act(places)
+        pace.rates[what] = len(places) / (store.spent() - began)
+
+    try:
+        for pending in pendings:
+            say(f"{who}: {pending:,} pending")
+            while there < pending:
+                more = min(pending - there, 100_000)
+                store.schedule(range(there, there + more))
+                alive.update(range(there, there + more))
+                there += more
+            pace = Pace(who, pending)
+            fresh = range(there, there + count)
+            of("new", fresh, store.schedule)
+            alive.update(fresh)
+            there += count
+            some = dice.sample(sorted(alive), count)
+            of("moved", some, store.reschedule)
+            of("cancelled", some[: count // 2], store.cancel)
+            alive.difference_update(some[: count // 2])
+            began = store.spent()
+            fired = store.fire(min(count, len(alive)))
+            pace.rates["fired"] = len(fired) / (store.spent() - began)
+            alive.difference_update(int(name_of(key).entity_id.removeprefix("order-")) for key in fired)
+            store.flush()
+            pace.memory = peak_memory_here()
+            pace.disk = folder_size(folder) / len(alive) if len(alive) > count else 0.0
+            found.append(pace)
+    finally:
+        store.close()
+    return found
+
+
+def batch(folder: Path, pendings: Sequence[int], count: int) -> list[Pace]:
+    """RocksDB's pace for the rows of a new timer: one WriteBatch of a thousand, nothing read or decided."""
+    memory = SharedMemory()
+    stores = [RocksStore(folder / f"p{n}", FAMILIES, cache=memory) for n in range(STORES)]
+    payload = Chosen().payload
+    row = _encode((row_of(0, BEGIN), None))
+    head = _encode(Head(1, 1, 1, [], -1, BEGIN))
+    found, there = [], 0
+
+    def put(places: range) -> float:
+        spent = 0.0
+        for begin in range(places.start, places.stop, BATCH):
+            block = range(begin, min(begin + BATCH, places.stop))
+            writes: list[Write] = []
+            for place in block:
+                key = key_of(place)
+                writes.append(("slots", key, head))
+                writes.append(("due", due_key(due_of(place), key), row))
+                writes.append(("entities", key, payload(place)))
+            began = time.process_time()
+            stores[begin // BATCH % STORES].write(writes)
+            spent += time.process_time() - began
+        return spent
+
+    for pending in pendings:
+        say(f"batch: {pending:,} pending")
+        put(range(there, max(there, pending)))
+        there = max(there, pending)
+        spent = put(range(there, there + count))
+        there += count
+        found.append(Pace("batch", pending, {"new": count / spent}, peak_memory_here()))
+    for store in stores:
+        store.close()
+    return found
+
+
+def peak_memory_here() -> float:
+    import os  # noqa: PLC0415
+
+    return peak_memory(os.getpid()) / MIB
+
+
+def peer(who: str, folder: Path, pendings: Sequence[int], count: int) -> list[Pace]:
+    """In a process of its own, with a server of its own where it needs one. Raises LookupError with the
+    reason why it can't be had."""
+    limit = _PEER_LIMIT[who]
+    program = Path(__file__).parent / "peers" / "timers_peer.py"
+    asked = ",".join(str(pending) for pending in pendings if pending <= limit)
+    command = [str(peer_python()), str(program), who, str(folder), asked, str(count)]
+    say(f"{who}: {asked} pending")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LookupError((done.stderr.strip().splitlines() or ["it failed"])[-1])
+    return [Pace(**json.loads(line)) for line in done.stdout.splitlines()]
+
+
+@contextmanager
+def place(base: Path | None) -> Iterator[Path]:
+    """A folder on a real disk (not a memory file system), removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="carillon-bench-", dir=base) as name:
+        yield Path(name)
+
+
+def in_process_of_its_own(who: str, pendings: Sequence[int], count: int, base: Path | None) -> list[Pace]:
+    """So that its peak of memory is its own."""
+    with place(base) as folder:
+        command = [sys.executable, "-m", "tests.benchmarks.timers", "--only", who, "--folder", str(folder)]
+        command += ["--pending", ",".join(map(str, pendings)), "--count", str(count)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        return [Pace(**json.loads(line)) for line in done.stdout.splitlines()]
+
+
+def table(paces: Sequence[Pace], missing: Sequence[str], count: int) -> Table:
+    made = Table(
+        "timers-store",
+        "Timers by the store alone, per CPU second",
+        ("", "pending", "new/s", "moved/s", "cancelled/s", "fired/s", "RSS MB", "bytes each on disk"),
+    )
+    for pace in paces:
+        rates = [f"{pace.rates[what]:,.0f}" if what in pace.rates else "" for what in OPERATIONS]
+        memory = number(pace.memory) if pace.memory else ""
+        disk = number(pace.disk) if pace.disk else ""
+        made.rows.append((pace.who, f"{pace.pending:,}", *rates, memory, disk))
+        for what, value in pace.rates.items():
+            made.values[f"{pace.who} {pace.pending} {what}"] = value
+        made.values[f"{pace.who} {pace.pending} disk"] = pace.disk
+        made.values[f"{pace.who} {pace.pending} memory"] = pace.memory
+    made.notes = [f"{count:,} of each operation; payload of 300 bytes", *missing]
+    return made
+
+
+OPERATIONS = ("new", "moved", "cancelled", "fired")
+
+
+def measure(pendings: Sequence[int], count: int, who: Sequence[str], base: Path | None = None) -> Table:
+    paces: list[Pace] = []
+    missing: list[str] = []
+    for one in who:
+        if one not in PEERS:
+            paces += in_process_of_its_own(one, pendings, count, base)
+            continue
+        with place(base) as folder:
+            try:
+                paces += peer(one, folder, pendings, count)
+            except LookupError as error:
+                missing.append(f"{one} was not there: {error}")
+    return table(paces, missing, count)
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    everyone = ("store", "slots", "batch", *PEERS)
+    parser = argparse.ArgumentParser(
+        "python -m tests.benchmarks.timers",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--pending", default="0,1000000", help="numbers of pending timers, growing")
+    parser.add_argument("--count", type=int, default=100_000, help="timers of each operation")
+    parser.add_argument("--who", default=",".join(everyone), help="of " + ", ".join(everyone))
+    parser.add_argument("--base", type=Path, help="where the databases lie (default: the temporary folder)")
+    parser.add_argument("--out", type=Path, default=Path("bench-out"))
+    parser.add_argument("--only", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args(given)
+    pendings = [int(text) for text in options.pending.split(",")]
+    if options.only:
+        found = (
+            batch(options.folder, pendings, options.count)
+            if options.only == "batch"
+            else own(options.only, options.folder, pendings, options.count)
+        )
+        for pace in found:
+            sys.stdout.write(json.dumps(msgspec.to_builtins(pace)) + "\n")
+        return
+    who = options.who.split(",")
+    if unknown := set(who) - set(everyone):
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(everyone)}")
+    save(options.out, [measure(pendings, options.count, who, options.base)], machine())
+
+
+if __name__ == "__main__":
+    main()
