@@ -108,7 +108,8 @@ def cost(rule: Rule, catalog: Catalog) -> str:
     template = catalog.template(rule.company, rule.template_id)
     if rule.channel is not Channel.SMS or template is None:
         return ""
-    counts = {sample_segments(template, language).segments for language in template.texts} - {0}
+    company = catalog.company(rule.company)
+    counts = {sample_segments(template, language, company).segments for language in template.texts} - {0}
     return "-".join(str(count) for count in sorted({min(counts), max(counts)})) if counts else ""
 
 

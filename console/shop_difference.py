@@ -242,6 +242,8 @@ def _company(company: Company) -> Plain:
         customer_daily_cap=(company.customer_daily_cap, 0),
         duplicate_window=(format_length(company.duplicate_window), "0 hours"),
         segment_budget=(company.segment_budget, 0),
+        smart_encoding=(company.smart_encoding, True),
+        sms_help=(company.sms_help, ""),
     )
 
 

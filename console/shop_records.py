@@ -48,6 +48,8 @@ COMPANY_FIELDS = (
     "customer_daily_cap",
     "duplicate_window",
     "segment_budget",
+    "smart_encoding",
+    "sms_help",
 )
 LOCATION_FIELDS = ("name", "zone", "address", "phone", "hours")
 STATUS_FIELDS = ("kind", "names")
@@ -142,6 +144,8 @@ def _company(value: Value) -> Company:
                 given[name] = field.parsed(parse_length, 0)
             case "customer_daily_cap" | "segment_budget":
                 given[name] = field.parsed(_integer, 0)
+            case "smart_encoding":
+                given[name] = field.parsed(_boolean, True)
             case _:
                 given[name] = field.text()
     return Company(**given)

@@ -231,6 +231,10 @@ class Company(Record, frozen=True, kw_only=True):
     """Milliseconds in which the same text to the same address goes once; 0: off."""
     segment_budget: int = 0
     """Most SMS segments that one message may have; 0: no limit."""
+    smart_encoding: bool = True
+    """Typographic characters of an SMS are written plainly where that makes it GSM-7."""
+    sms_help: str = ""
+    """What is answered to HELP; empty: a sentence of ours in the company's language."""
     version: int
 
 

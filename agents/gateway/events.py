@@ -10,6 +10,7 @@ import msgspec
 from schemas.records import Channel, EventKind, EventStatus, ProviderEvent
 from senders.dsn import Bounce
 from senders.twilio_hooks import IncomingText, Receipt
+from streams.domain.blocks import after_start, with_cause
 from streams.domain.ids import customer_key, suppression_key
 from streams.domain.links import MessageRef
 
@@ -43,9 +44,10 @@ class Happening:
         return suppression_key(event.company, event.channel, event.address)
 
 
-def of_receipt(receipt: Receipt, ref: MessageRef, now: int) -> Happening:
-    """What became of an SMS of ours. A number that is bad for good is blocked."""
-    bad = receipt.suppress if receipt.to else ""
+def of_receipt(receipt: Receipt, ref: MessageRef, now: int, lasting: str = "") -> Happening:
+    """What became of an SMS of ours. A number that is bad for good is blocked. ``lasting``: for what else it
+    is (``GatewayCatalog.lasting``)."""
+    bad = with_cause(lasting, receipt.suppress) if receipt.suppress and receipt.to else ""
     event = ProviderEvent(
         event=EventKind.RECEIPT,
         status=receipt.status,
@@ -65,9 +67,9 @@ def of_receipt(receipt: Receipt, ref: MessageRef, now: int) -> Happening:
     return Happening(_about(ref, event), bad)
 
 
-def of_text(text: IncomingText, company: str, now: int) -> Happening:
-    """A text from somebody. STOP blocks their number for this company, START frees it, whatever it was
-    blocked for: whoever writes from it can be reached there and wants to be."""
+def of_text(text: IncomingText, company: str, now: int, lasting: str = "") -> Happening:
+    """A text from somebody. STOP blocks their number for this company, START takes back what they did
+    themselves. ``lasting``: as in ``of_receipt``."""
     event = ProviderEvent(
         event=EventKind.TEXT,
         status=text.word,
@@ -80,8 +82,12 @@ def of_text(text: IncomingText, company: str, now: int) -> Happening:
         happened_at=now,
         received_at=now,
     )
-    block = "stop" if text.word is EventStatus.STOP else ""
-    return Happening(event, block, free=text.word is EventStatus.START)
+    if text.word is EventStatus.STOP:
+        return Happening(event, with_cause(lasting, "stop"))
+    if text.word is EventStatus.START:
+        left = after_start(lasting)
+        return Happening(event, left if left != lasting else "", free=not left)
+    return Happening(event)
 
 
 _REPEAT = 60_000
@@ -89,7 +95,8 @@ _REPEAT = 60_000
 later may follow a new consent, so it is another event."""
 
 
-def of_unsubscription(ref: MessageRef, status: EventStatus, now: int) -> Happening:
+def of_unsubscription(ref: MessageRef, status: EventStatus, now: int, lasting: str = "") -> Happening:
+    """``lasting``: as in ``of_receipt``."""
     event = ProviderEvent(
         event=EventKind.UNSUBSCRIBE,
         status=status,
@@ -100,7 +107,7 @@ def of_unsubscription(ref: MessageRef, status: EventStatus, now: int) -> Happeni
         happened_at=now,
         received_at=now,
     )
-    return Happening(_about(ref, event), "unsubscribe" if ref.address else "")
+    return Happening(_about(ref, event), with_cause(lasting, "unsubscribe") if ref.address else "")
 
 
 def of_bounce(bounce: Bounce, ref: MessageRef, now: int) -> Happening:

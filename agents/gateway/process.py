@@ -8,12 +8,12 @@ import logging
 import os
 import re
 import signal
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from agents.connections import RECORDS, broker_errors, links_of, registry_config
-from agents.gateway.directory import Directory
+from agents.gateway.directory import Directory, GatewayCatalog
 from agents.gateway.events import Happening, of_bounce, of_unsigned_bounce
 from agents.gateway.metrics import GatewayMetrics
 from agents.gateway.post import Post
@@ -25,7 +25,6 @@ from schemas.registry import open_registry
 from senders.dsn import Bounce, read_bounce
 from senders.twilio_hooks import TwilioHooks
 from streams.clock import clock_of
-from streams.domain.catalog import Catalog
 from streams.domain.links import Links, Purpose
 from streams.kafka.offsets import Offsets
 from streams.kafka.producer import BatchProducer
@@ -36,7 +35,7 @@ log = logging.getLogger(__name__)
 
 _CATCH_UP = 60.0
 _TABLE_AGE = 30.0
-"""Seconds since the companies were last known to be read; the same as a worker's limit."""
+"""Seconds since the tables were last known to be read; the same as a worker's limit."""
 _PRODUCE_WITHIN = 8_000
 """Milliseconds. The SMS provider waits fifteen seconds for an answer; until then it must have our 503."""
 
@@ -56,8 +55,10 @@ class Base:
 
 
 @asynccontextmanager
-async def base(settings: Settings, produce_within: int = _PRODUCE_WITHIN) -> AsyncIterator[Base]:
-    """Reads the companies and can write. Raises BrokerError, RegistryError, SettingsError."""
+async def base(
+    settings: Settings, tables: Sequence[str], produce_within: int = _PRODUCE_WITHIN
+) -> AsyncIterator[Base]:
+    """Reads ``tables`` and can write. Raises BrokerError, RegistryError, SettingsError."""
     security = librdkafka_config(settings)
     prefix = settings.topic_prefix
     with broker_errors(settings):
@@ -70,9 +71,9 @@ async def base(settings: Settings, produce_within: int = _PRODUCE_WITHIN) -> Asy
     registry = open_registry(registry_config(settings))
     await registry.register_all({prefix + topic: contract for topic, contract in TOPICS.items()})
     codec = Codec(registry)
-    catalog = Catalog()
+    catalog = GatewayCatalog()
     directory = Directory(catalog)
-    tables = ReferenceTables(
+    reading = ReferenceTables(
         settings.broker,
         security,
         prefix,
@@ -80,7 +81,7 @@ async def base(settings: Settings, produce_within: int = _PRODUCE_WITHIN) -> Asy
         registry,
         catalog,
         directory.changed,
-        {"companies": RECORDS["companies"]},
+        {name: RECORDS[name] for name in tables},
     )
     producer = BatchProducer(
         settings.broker,
@@ -90,10 +91,10 @@ async def base(settings: Settings, produce_within: int = _PRODUCE_WITHIN) -> Asy
     )
     await producer.start()
     try:
-        await tables.start()
-        yield Base(directory, tables, Post(producer, codec, prefix))
+        await reading.start()
+        yield Base(directory, reading, Post(producer, codec, prefix))
     finally:
-        await tables.reader.stop()
+        await reading.reader.stop()
         await producer.stop()
 
 
@@ -134,16 +135,20 @@ async def listening(
     hooks = TwilioHooks(settings.sms_token, settings.public_url) if settings.sms_token else None
     if hooks is None:
         log.warning("sms_token is not set: receipts and texts are not taken")
-    async with base(settings, produce_within) as found:
+    async with base(settings, ("companies", "suppressions"), produce_within) as found:
         reader = found.tables.reader
 
         def not_live() -> list[str]:
-            return [f"the table of companies is no longer read: {reader.failure!r}"] if reader.failure else []
+            return (
+                [f"companies and suppressions are no longer read: {reader.failure!r}"]
+                if reader.failure
+                else []
+            )
 
         def not_ready() -> list[str]:
             reasons = not_live()
             if not reasons and reader.last_confirmed() > _TABLE_AGE:
-                reasons.append("the table of companies has not been read lately")
+                reasons.append("companies and suppressions have not been read lately")
             return reasons
 
         gateway = Gateway(
@@ -201,7 +206,7 @@ async def take_bounces(settings: Settings, mails: Iterable[bytes]) -> Account:
     links = checked_links(settings)
     clock = clock_of(settings.clock)
     bounces = blocked = others = 0
-    async with base(settings) as found:
+    async with base(settings, ("companies",)) as found:
         read = False
         for raw in mails:
             bounce = read_bounce(raw)

@@ -23,7 +23,7 @@ from agents.gateway.events import Happening, of_receipt, of_text, of_unsubscript
 from agents.gateway.limits import Refusals, client_of
 from agents.gateway.metrics import GatewayMetrics
 from agents.gateway.post import NotTakenError, Post
-from schemas.records import EventStatus
+from schemas.records import Channel, EventStatus
 from senders.twilio_hooks import SIGNATURE, HookError, TwilioHooks, answer_to_text, receipt_of, text_of
 from streams.clock import Clock
 from streams.domain.answers import answer
@@ -137,7 +137,8 @@ class Gateway:
         except HookError as error:
             raise web.HTTPBadRequest(reason=str(error)) from None
         if receipt is not None:
-            await self._take([of_receipt(receipt, ref, self._parts.clock.now())])
+            lasting = self._parts.directory.lasting(ref.company, Channel.SMS, receipt.to)
+            await self._take([of_receipt(receipt, ref, self._parts.clock.now(), lasting)])
         return web.Response(status=204)
 
     async def _text(self, request: web.Request) -> web.Response:
@@ -155,11 +156,18 @@ class Gateway:
             self._parts.metrics.strays.inc()
             log.error("a text (%s) came to a number that no company has as its sms_sender", text.word)
         now = self._parts.clock.now()
-        await self._take([of_text(text, company.id, now) for company in companies])
+        directory = self._parts.directory
+        await self._take(
+            [
+                of_text(text, company.id, now, directory.lasting(company.id, Channel.SMS, text.sender))
+                for company in companies
+            ]
+        )
         said = ""
         if companies and self._parts.own_answers:
             # Not by way of the senders: what confirms a STOP must not be stopped by it.
-            said = answer(text.word, companies[0].name, [companies[0].language])
+            first = companies[0]
+            said = answer(text.word, first.name, [first.language], first.sms_help)
         return web.Response(text=answer_to_text(said), content_type="application/xml")
 
     async def _genuine(self, request: web.Request) -> Mapping[str, str]:
@@ -197,7 +205,8 @@ class Gateway:
             raise web.HTTPBadRequest(reason="List-Unsubscribe=One-Click is expected")
         language = self._language(request, ref.company)
         try:
-            await self._take([of_unsubscription(ref, way, self._parts.clock.now())])
+            lasting = self._parts.directory.lasting(ref.company, Channel.EMAIL, ref.address)
+            await self._take([of_unsubscription(ref, way, self._parts.clock.now(), lasting)])
         except NotTakenError as error:
             if error.fatal:
                 self._parts.on_fatal()

@@ -36,8 +36,10 @@ ANSWERS: Mapping[EventStatus, Mapping[str, str]] = {
 }
 
 
-def answer(status: EventStatus, company: str, languages: Iterable[str]) -> str:
+def answer(status: EventStatus, company: str, languages: Iterable[str], own_help: str = "") -> str:
     """The sentence with the company's name in it, in the first of ``languages`` that there is one for; empty
-    for what is no such word."""
+    for what is no such word. ``own_help``: what the company itself answers to HELP."""
+    if own_help and status is EventStatus.HELP:
+        return own_help
     texts = ANSWERS.get(status)
     return "" if texts is None else texts[best_language((*languages, "en"), texts)].format(company=company)

@@ -6,8 +6,9 @@ languages count at once: nobody is asked to opt out in the language of the shop.
 
 English: the words of the CTIA's Messaging Principles and of Twilio's default handling
 (https://help.twilio.com/articles/223134027), "cancel" and "end" among them: the provider blocks the number at
-these whatever we think of them. "Yes", with which Twilio lifts its block, lifts nothing here: it is what
-people answer to a question. Nor does another language's "cancel" stop anything: it is about the appointment.
+these whatever we think of them. French: ARRET and its kin, which Canada's carriers treat as STOP. "Yes", with
+which Twilio lifts its block, lifts nothing here: it is what people answer to a question. Nor does another
+language's "cancel" stop anything: it is about the appointment.
 """
 
 from __future__ import annotations
@@ -37,11 +38,20 @@ STOP: Mapping[str, tuple[str, ...]] = {
         ),
         *("stop texts", "stop texting", "stop texting me", "stop messages", "stop messaging me", "stop sms"),
     ),
-    "es": ("parar", "alto", "baja", "dar de baja", "darme de baja", "darse de baja"),
+    "es": ("parar", "alto", "detener", "baja", "dar de baja", "darme de baja", "darse de baja"),
     "pl": ("wypisz", "wypisz mnie", "rezygnuje", "rezygnacja", "nie pisz", "nie piszcie"),
     "pt": ("parar", "pare", "sair", "descadastrar", "remover"),
     "de": ("stopp", "abmelden", "abbestellen", "abmeldung"),
-    "fr": ("arret", "arreter", "arretez", "desabonner", "desabonnement", "desinscrire", "desinscription"),
+    "fr": (
+        "arret",
+        "arrete",
+        "arreter",
+        "arretez",
+        "desabonner",
+        "desabonnement",
+        "desinscrire",
+        "desinscription",
+    ),
 }
 START: Mapping[str, tuple[str, ...]] = {
     "en": ("start", "unstop", "subscribe", "optin", "opt in"),

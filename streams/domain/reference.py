@@ -76,6 +76,7 @@ def check_company(company: Company, catalog: Catalog, *, field: str = "") -> lis
         *check_hours(company.hours, at(field, "hours")),
         *check_intervals(company.quiet_hours, at(field, "quiet_hours")),
         *check_text(company.email_sender_name, at(field, "email_sender_name")),
+        *check_text(company.sms_help, at(field, "sms_help"), lines=True),
     ]
     if company.email_sender_address:
         problems += _check_email(company.email_sender_address, at(field, "email_sender_address"))

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from struct import unpack
 from typing import Literal
 
+from streams.domain.typography import PLAIN
+
 _BASIC = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
     "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
@@ -21,25 +23,7 @@ _GSM = _BASIC | _EXTENSION
 _ESCAPE = "\x1b"
 _EXTENDED = re.compile(r"[\f^{}\\\[~\]|€]")
 
-_TYPOGRAPHIC = {
-    # single quotes: curly, low, angle; prime, acute and grave accents
-    **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u2039\u203a\u00b4\u0060", "'"),
-    # double quotes: curly, low, angle; double prime
-    **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb", '"'),
-    # hyphens, dashes, minus
-    **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"),
-    # tab and the spaces of Unicode
-    **dict.fromkeys("\t\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005", " "),
-    **dict.fromkeys("\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000", " "),
-    # invisible: soft hyphen, zero widths, directions, joiner, byte order mark
-    **dict.fromkeys("\u00ad\u200b\u200c\u200e\u200f\u2060\ufeff", ""),
-    # line and paragraph separator
-    **dict.fromkeys("\u2028\u2029", "\n"),
-    "\u2026": "...",
-    "\u2022": "*",
-    "\u00b7": ".",
-}
-_TYPOGRAPHIC_SIGN = re.compile(f"[{''.join(_TYPOGRAPHIC)}]")
+_TYPOGRAPHIC = re.compile(f"[{''.join(PLAIN)}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +66,12 @@ def _packed(units: str, single: int, each: int, low: str, high: str) -> int:
 
 
 def smart(text: str) -> str:
-    """``text`` with typographic characters (curly quotes, dashes, ellipses, odd spaces, decomposed
-    accents) written in GSM-7, if that makes the whole text GSM-7; else ``text`` as it is, because
-    then nothing would be gained."""
+    """``text`` with typographic characters (``PLAIN``, decomposed accents) written plainly, if that makes the
+    whole text GSM-7 and no segment longer; else ``text`` as it is: nothing would be gained."""
     if _GSM.issuperset(text):
         return text
-    plain = _TYPOGRAPHIC_SIGN.sub(lambda sign: _TYPOGRAPHIC[sign[0]], unicodedata.normalize("NFC", text))
-    return plain if _GSM.issuperset(plain) else text
+    plain = _TYPOGRAPHIC.sub(lambda sign: PLAIN[sign[0]], unicodedata.normalize("NFC", text))
+    # What stood apart may now be one character.
+    plain = unicodedata.normalize("NFC", plain)
+    fits = _GSM.issuperset(plain) and count(plain).segments <= count(text).segments
+    return plain if fits else text

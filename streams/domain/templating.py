@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from liquid.exceptions import UndefinedError
 
@@ -69,7 +69,8 @@ def _has(text: TemplateText, channel: Channel | None) -> bool:
 
 
 def render_sms(template: Template, ctx: TextContext) -> str | Reason:
-    """The SMS, without control characters, in GSM-7 if typographic signs are all that prevents it.
+    """The SMS, without control characters; in GSM-7 if typographic signs are all that prevents it and the
+    company lets them be replaced.
 
     NO_TEXT: the template has no SMS text, or nothing but spaces came out. TEMPLATE_ERROR: the text has a
     fault, or names what this entity does not have, or is too long for a provider. Never raises.
@@ -107,7 +108,8 @@ def _sms(source: str, language: str, ctx: TextContext) -> str | Reason:
     text = _without_controls(_fill(compiled(source), language, ctx)).strip()
     if not text:
         return Reason.NO_TEXT
-    text = segments.smart(text)
+    if ctx.company.smart_encoding:
+        text = segments.smart(text)
     return text if len(text) <= LONGEST_SMS else Reason.TEMPLATE_ERROR
 
 
@@ -155,11 +157,14 @@ def check_template(
     return list(_problems(template, kinds or None, languages))
 
 
-def sample_segments(template: Template, language: str) -> Segments:
-    """What one SMS costs, by sample data; the dearest where the template serves several kinds. No
-    segments where there is no SMS text, or it does not work."""
+def sample_segments(template: Template, language: str, company: Company | None = None) -> Segments:
+    """What one SMS of the company costs, by sample data; the dearest where the template serves several
+    kinds. No segments where there is no SMS text, or it does not work."""
     source = template.texts.get(language, TemplateText()).sms
-    results = [_attempted(source, language, sample(kind)) for kind in EntityKind]
+    samples = [sample(kind) for kind in EntityKind]
+    if company is not None:
+        samples = [replace(each, company=company) for each in samples]
+    results = [_attempted(source, language, each) for each in samples]
     counts = [segments.count("" if isinstance(result, Reason) else result) for result in results]
     return max(counts, key=lambda each: each.segments)
 

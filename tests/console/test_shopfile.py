@@ -175,6 +175,8 @@ def test_friendly_forms_become_records() -> None:
           customer_daily_cap: 3
           duplicate_window: 10 minutes
           segment_budget: 2
+          smart_encoding: no
+          sms_help: Call us
         locations:
           north: {name: North, zone: Europe/Lisbon, address: 1 Road, phone: "+351", hours: {fri: 22:00-02:00, closed: [2026-12-24]}}
           south: {name: South}
@@ -224,6 +226,8 @@ def test_friendly_forms_become_records() -> None:
         customer_daily_cap=3,
         duplicate_window=600_000,
         segment_budget=2,
+        smart_encoding=False,
+        sms_help="Call us",
         version=0,
     )
     friday = ((), (), (), (), (Interval(opens=1320, closes=120),), (), ())
@@ -781,6 +785,8 @@ companies = built(
     customer_daily_cap=st.integers(0, 3),
     duplicate_window=lengths,
     segment_budget=st.integers(0, 3),
+    smart_encoding=st.booleans(),
+    sms_help=words,
 )
 locations = built(Location, **owner, id=ids, name=words, zone=words, hours=hours, address=words, phone=words)
 statuses = built(

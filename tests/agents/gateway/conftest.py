@@ -18,7 +18,7 @@ from schemas.codec import Codec
 from schemas.records import Channel, Company, ProviderEvent, Suppression
 from schemas.registry import EmbeddedRegistry
 from streams.domain.catalog import Catalog
-from streams.domain.ids import split_key
+from streams.domain.ids import split_key, suppression_key
 from streams.domain.links import Links, MessageRef
 from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.producer import BatchProducer
@@ -109,6 +109,22 @@ class Spot:
             [(one.id.encode(), self.codec.encode(one)) for one in companies],
         )
         await producer.stop()
+
+    async def block(self, address: str, reason: str) -> None:
+        """As staff or a worker would."""
+        producer = BatchProducer(self.settings.broker, {}, partitions=lambda _: 1)
+        await producer.start()
+        record = Suppression(
+            company="acme", channel=Channel.SMS, address=address, reason=reason, since=1, version=1
+        )
+        key = suppression_key("acme", "sms", address)
+        await producer.send(self.settings.topic_prefix + "suppressions", [(key, self.codec.encode(record))])
+        await producer.stop()
+
+    async def newest_block(self) -> Suppression:
+        newest = (await self.records("suppressions"))[-1].value
+        assert newest
+        return self.codec.decode(Suppression, newest)
 
     async def look(self, path: str) -> tuple[int, str]:
         """A page for operators."""

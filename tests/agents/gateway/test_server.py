@@ -187,6 +187,40 @@ async def test_stop_blocks_and_start_frees(spot: Spot) -> None:
         assert not await spot.is_blocked(ANN)
 
 
+@pytest.mark.parametrize("reason", ["staff", "invalid_recipient", "bounce+stop"])
+async def test_start_does_not_lift_what_others_have_blocked(spot: Spot, reason: str) -> None:
+    others = set(reason.split("+")) - {"stop"}
+    await spot.block(ANN, reason)
+    async with spot.open(ACME):
+        assert (await spot.twilio(TEXT, {**STOP, "Body": "START"}))[0] == 200
+        assert await spot.is_blocked(ANN)
+        assert set((await spot.newest_block()).reason.split("+")) == others
+    async with spot.open(ACME):  # one that has read what the other has written
+        assert (await spot.twilio(TEXT, {**STOP, "MessageSid": other(2)}))[0] == 200
+        kept = (await spot.newest_block()).reason
+        assert set(kept.split("+")) == others | {"stop"}, "neither is forgotten over the other"
+    async with spot.open(ACME):
+        assert (await spot.twilio(TEXT, {**STOP, "MessageSid": other(3), "Body": "START"}))[0] == 200
+        assert set((await spot.newest_block()).reason.split("+")) == others
+        assert await spot.is_blocked(ANN)
+
+
+@pytest.mark.parametrize("reason", ["stop", "opted_out", "unsubscribe"])
+async def test_start_lifts_what_the_customer_did(spot: Spot, reason: str) -> None:
+    await spot.block(ANN, reason)
+    async with spot.open(ACME):
+        assert await spot.is_blocked(ANN)
+        assert (await spot.twilio(TEXT, {**STOP, "Body": "START"}))[0] == 200
+        assert not await spot.is_blocked(ANN)
+
+
+async def test_a_company_s_own_help(spot: Spot) -> None:
+    spot.settings = _changed(spot, text_answers="carillon")
+    async with spot.open(msgspec.structs.replace(ACME, sms_help="Call <us>")):
+        code, xml = await spot.twilio(TEXT, {**STOP, "Body": "pomoc"})
+        assert (code, answer_in(xml)) == (200, "Call <us>")
+
+
 async def test_of_any_other_text_nothing_is_kept(spot: Spot) -> None:
     async with spot.open(ACME):
         assert (await spot.twilio(TEXT, {**STOP, "Body": "my secret wish"}))[0] == 200

@@ -35,6 +35,13 @@ def test_the_language_is_the_company_s_and_its_name_is_text(languages: list[str]
     assert answer(EventStatus.STOP, "Koło {1}", languages).startswith(begins)
 
 
+def test_a_company_may_answer_to_help_in_its_own_words() -> None:
+    assert answer(EventStatus.HELP, "Acme", ["en"], "Call {us}") == "Call {us}"
+    assert answer(EventStatus.STOP, "Acme", ["en"], "Call {us}").startswith("Acme: you will get no more")
+    assert answer(EventStatus.HELP, "Acme", ["en"], "").startswith("Acme texts you")
+    assert answer(EventStatus.OTHER, "Acme", ["en"], "Call {us}") == ""
+
+
 def test_anything_else_is_not_answered() -> None:
     assert answer(EventStatus.OTHER, "Acme", ["en"]) == ""
     assert answer(EventStatus.DELIVERED, "Acme", ["en"]) == ""

@@ -542,6 +542,22 @@ def test_the_segment_budget() -> None:
     assert due(NOTIFY, long, company(segment_budget=1)) == ended(SUPPRESSED, Reason.OVER_BUDGET)
 
 
+def test_the_budget_measures_what_goes_out() -> None:
+    """One curly quote would make it UCS-2: three segments."""
+    curly = template(sms="x" * 159 + "\u2019")
+    sent = due(NOTIFY, curly, company(segment_budget=1))
+    assert isinstance(sent, Send)
+    assert isinstance(sent.message, SmsMessage)
+    assert (sent.message.text, sent.message.segments) == ("x" * 159 + "'", 1)
+    as_written = due(NOTIFY, curly, company(smart_encoding=False))
+    assert isinstance(as_written, Send)
+    assert isinstance(as_written.message, SmsMessage)
+    assert (as_written.message.text, as_written.message.segments) == ("x" * 159 + "\u2019", 3)
+    assert due(NOTIFY, curly, company(segment_budget=2, smart_encoding=False)) == ended(
+        SUPPRESSED, Reason.OVER_BUDGET
+    )
+
+
 def test_a_company_without_sender_identity_fails() -> None:
     assert due(NOTIFY, company(sms_sender="")) == ended(DeliveryState.FAILED, Reason.NO_SENDER)
     assert due(MAIL, company(email_sender_address="")) == ended(DeliveryState.FAILED, Reason.NO_SENDER)

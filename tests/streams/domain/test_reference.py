@@ -38,6 +38,8 @@ def test_a_company_that_is_right() -> None:
             duplicate_window=YEAR,
             customer_daily_cap=3,
             segment_budget=2,
+            smart_encoding=False,
+            sms_help="a\n" * 100,
             quiet_hours=(Interval(opens=1320, closes=480),),
         )
         == []
@@ -71,6 +73,8 @@ def test_a_company_that_is_right() -> None:
         ({"duplicate_window": YEAR + 1}, "duplicate_window", "out of range"),
         ({"customer_daily_cap": -1}, "customer_daily_cap", "^-1 is less than 0; use 0 for no limit$"),
         ({"segment_budget": -1}, "segment_budget", "^-1 is less than 0"),
+        ({"sms_help": "x" * 201}, "sms_help", "^has 201 characters, at most 200"),
+        ({"sms_help": "a\x00b"}, "sms_help", "control characters"),
     ],
 )
 def test_what_is_wrong_with_a_company(fields: dict[str, Any], field: str, message: str) -> None:

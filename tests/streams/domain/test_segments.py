@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.domain.segments import Segments, count, smart
+from streams.domain.typography import PLAIN
 
 # 3GPP TS 23.038, table by table position: 0x00-0x7F without the escape, then the extension table.
 BASIC = (
@@ -109,8 +112,59 @@ def test_smart(text: str, plain: str) -> None:
     assert smart(text) == plain
 
 
-@given(st.text(max_size=200))
-def test_smart_is_gsm_or_unchanged(text: str) -> None:
+# Whatever can take part: letters, marks that join them, signs with and without a plain form, pairs.
+MIXED = st.text(
+    st.sampled_from([*PLAIN, *"aZé ł\u0301\u0300ffi\u212b\u1fef\u1ffd\u2000€[😀字\u200d\u0338=", "\n"])
+    | st.characters(exclude_categories=["Cs"]),
+    max_size=200,
+)
+
+
+@given(MIXED)
+def test_smart_never_costs_more_and_changes_nothing_twice(text: str) -> None:
     result = smart(text)
+    assert count(result).segments <= count(text).segments
     assert result == text or count(result).encoding == "GSM-7"
     assert smart(result) == result
+
+
+@given(MIXED)
+def test_smart_changes_no_letter(text: str) -> None:
+    """Nor a digit: of the whole text only signs, spaces and invisible characters are others."""
+    assert letters(smart(text)) == letters(text)
+
+
+def letters(text: str) -> list[str]:
+    return [char for char in unicodedata.normalize("NFC", text) if unicodedata.category(char)[0] in "LN"]
+
+
+def test_plain_forms_are_signs_for_signs() -> None:
+    for sign, plain in PLAIN.items():
+        invisible = sign in "\u034f\ufe0e\ufe0f"  # joiner and variation selectors: marks by category
+        assert invisible or unicodedata.category(sign)[0] in "PSZC", f"{sign!r} is a letter or a digit"
+        assert count(sign).encoding == "UCS-2", f"{sign!r} has a code"
+        assert all(count(char).encoding == "GSM-7" for char in plain)
+        assert not any(char.isalnum() for char in plain)
+
+
+def test_all_of_a_kind_have_a_plain_form() -> None:
+    """The table against Unicode's own: spaces, separators, dashes and quotation marks of Western scripts."""
+    for code in range(0x2E00):
+        char = chr(code)
+        if count(char).encoding == "GSM-7":
+            continue
+        kind, name = unicodedata.category(char), unicodedata.name(char, "")
+        if kind == "Zs":
+            assert PLAIN[char] == " ", name
+        elif kind in ("Zl", "Zp"):
+            assert PLAIN[char] == "\n", name
+        elif kind == "Pd" and not name.startswith(("ARMENIAN", "HEBREW", "CANADIAN", "MONGOLIAN")):
+            assert PLAIN[char] == "-", name
+        elif kind in ("Pi", "Pf"):
+            assert PLAIN[char] in "'\"", name
+
+
+def test_a_text_full_of_ellipses_stays_in_one_segment() -> None:
+    """Three full stops for each would be two segments of GSM-7."""
+    assert smart("…" * 60) == "…" * 60
+    assert smart("…" * 53) == "..." * 53

@@ -776,6 +776,10 @@ def test_what_an_email_may_not_have_is_told_with_its_place() -> None:
 def test_sample_segments() -> None:
     assert sample_segments(template("Hi {{ customer.first_name }}"), "en") == Segments("GSM-7", 7, 1)
     assert sample_segments(template("Ł" * 71), "en") == Segments("UCS-2", 71, 2)
+    as_written = Company(id="c", name="C", language="en", zone="Etc/UTC", smart_encoding=False, version=1)
+    curly = template("{{ company.name }}" + "x" * 70 + "\u2019")
+    assert sample_segments(curly, "en", as_written) == Segments("UCS-2", 72, 2)
+    assert sample_segments(curly, "en") == Segments("GSM-7", 89, 1)
     assert sample_segments(template("x"), "pl") == Segments("GSM-7", 0, 0)
     assert sample_segments(template("{{ nonsense }}"), "en") == Segments("GSM-7", 0, 0)
     dear = "{% if lead.number %}" + "x" * 200 + "{% else %}y{% endif %}"
