@@ -137,6 +137,8 @@ class Host:
             return self.timers[place.partition].source or None
         if place.topic == "consents":
             return self.timers[place.partition].consents_source or None
+        if place.topic == "provider-events" and place.partition in self.timers:
+            return self.timers[place.partition].events_source or None
         return None
 
     def restart_at(self, place: Place, offset: int) -> None:
@@ -147,6 +149,8 @@ class Host:
             self.timers[place.partition].restart_at(offset)
         elif place.topic == "consents":
             self.timers[place.partition].restart_consents_at(offset)
+        elif place.topic == "provider-events" and place.partition in self.timers:
+            self.timers[place.partition].restart_events_at(offset)
 
     def reference_changed(self, names: list[tuple[str, str]]) -> None:
         for part in self._parts():

@@ -28,7 +28,7 @@ from streams.metrics import Metrics
 
 Status = dict[str, Any]
 
-STREAMS = (*INPUT_TOPICS, "consents", "timers")
+STREAMS = (*INPUT_TOPICS, "consents", "timers", "provider-events")
 """What agents read, without the prefix."""
 
 _ASK_EVERY = 5.0

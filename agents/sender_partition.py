@@ -16,7 +16,7 @@ from agents.gate import Gate
 from agents.partition import PartitionStore, Shared, dead_letter
 from agents.steps import StepLock
 from schemas.errors import DecodeError, UnknownSchemaId
-from schemas.records import Change, Channel, Customer, DeadLetter, EntityKind, Timer
+from schemas.records import Change, Channel, Customer, DeadLetter, EntityKind, ProviderEvent, Timer
 from senders.lanes import Call
 from streams.domain.messages import Inquiry, Outcome, Unknown
 from streams.domain.reasons import Reason
@@ -25,12 +25,12 @@ from streams.kafka.changelog import PositionAheadOfLog, PositionGone
 from streams.stages.delivery import DeliveryStage, consent_writes, forget_consents, overtaken
 from streams.stages.fencing import Fenced, LogRecord
 from streams.stages.firing import Options, Withdrawn
-from streams.stages.round import SOURCE, DeliveryRound, InquiryOrder, SendOrder
+from streams.stages.round import EVENTS_SOURCE, SOURCE, DeliveryRound, InquiryOrder, SendOrder
 from streams.stages.slots import FAMILIES, restored, snapshot
 
 log = logging.getLogger(__name__)
 
-RecordT = TypeVar("RecordT", Timer, Customer)
+RecordT = TypeVar("RecordT", Timer, Customer, ProviderEvent)
 
 _ANSWERS = 500
 """Answers written in one round."""
@@ -70,6 +70,7 @@ class SenderPartition:
         """Restores timers and consents, repeats log records that may be missing, and begins to send."""
         await self._state.restore()
         await self._state.bind(SOURCE, "timers")
+        await self._state.bind(EVENTS_SOURCE, "provider-events")
         self._stage = self._new_stage()
         again = await self._read_consents()
         self._stage = self._new_stage()
@@ -109,6 +110,9 @@ class SenderPartition:
         """The topic was made anew: its offsets begin again."""
         self._stage.source = offset
 
+    def restart_events_at(self, offset: int) -> None:
+        self._stage.events_source = offset
+
     def restart_consents_at(self, offset: int) -> None:
         self._stage.consents_source = offset
 
@@ -133,6 +137,10 @@ class SenderPartition:
     @property
     def consents_source(self) -> int:
         return self._stage.consents_source
+
+    @property
+    def events_source(self) -> int:
+        return self._stage.events_source
 
     @property
     def pending(self) -> int:
@@ -180,9 +188,7 @@ class SenderPartition:
                 timers.append((record.offset, decoded))
         await self._shared.outputs.dead_letters(dead)
         async with self._lock:
-            await self._round(
-                lambda now: self._stage.commands(timers, batch.next_offset, now), batch.next_offset
-            )
+            await self._round(lambda now: self._stage.commands(timers, batch.next_offset, now))
         self._shared.metrics.records.labels("timers").inc(len(batch.records))
         self._wake.set()
 
@@ -204,6 +210,19 @@ class SenderPartition:
             self._state.store.write(consent_writes(self._state.store, customers, batch.next_offset))
             self._stage.consents_source = batch.next_offset
         self._shared.metrics.records.labels("consents").inc(len(batch.records))
+        self._wake.set()
+
+    async def events(self, batch: RecordBatch) -> None:
+        events: list[tuple[int, ProviderEvent]] = []
+        dead: list[DeadLetter] = []
+        for record in batch.records:
+            decoded = await self._decode(ProviderEvent, batch, record, dead)
+            if decoded is not None:
+                events.append((record.offset, decoded))
+        await self._shared.outputs.dead_letters(dead)
+        async with self._lock:
+            await self._round(lambda now: self._stage.events(events, batch.next_offset, now))
+        self._shared.metrics.records.labels("provider-events").inc(len(batch.records))
         self._wake.set()
 
     def reference_changed(self, names: list[tuple[str, str]]) -> None:
@@ -258,7 +277,6 @@ class SenderPartition:
     async def _round(
         self,
         step: Callable[[int], DeliveryRound | None],
-        next_offset: int | None = None,
     ) -> DeliveryRound | None:
         """Carries out one round in the order that its module says; the lock is held."""
         while True:
@@ -278,7 +296,7 @@ class SenderPartition:
         try:
             await outputs.suppressions(round_.suppressions)
             await self._state.commit(round_.changelog, [*round_.writes, *round_.after(self._stage.pending)])
-            self._stage.committed(round_, next_offset)
+            self._stage.committed(round_)
             await outputs.deliveries(round_.log)
         except BaseException:
             self._not_called([call for _, call in sends], round_.inquiries)

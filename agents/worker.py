@@ -89,7 +89,7 @@ class Worker:
         }
         self._progress = RestoreProgress()
         self._outputs = Outputs(self._producer, codec, self._prefix)
-        bound = [self._prefix + name for name in (*CHANGELOGS, *ENTITY_TOPICS, "timers")]
+        bound = [self._prefix + name for name in (*CHANGELOGS, *ENTITY_TOPICS, "timers", "provider-events")]
         shared = Shared(
             disk=RocksDisk(settings.data),
             read_log=self._progress.watching(partial(read_changelog, settings.broker, self._security)),

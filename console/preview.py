@@ -213,7 +213,7 @@ class _World:
 
     def _deliver(self, round_: DeliveryRound, end: int | None = None) -> None:
         self._slots.write([*round_.writes, *round_.after(self._sender.pending)])
-        self._sender.committed(round_, end)
+        self._sender.committed(round_)
         self._note(round_.log)
         self._slots.write(self._sender.logged(round_))
         for order in round_.sends:

@@ -60,7 +60,9 @@ STEPS = (
     Step((State.UNKNOWN,), (State.SENT,), "found at the provider"),
     Step((State.UNKNOWN,), (State.RETRYING,), "an e-mail, once"),
     Step((State.UNKNOWN,), (State.UNKNOWN_CLOSED,), "nobody can say"),
-    Step((State.SENT,), RECEIPTS, "the provider reports"),
+    Step((*GONE, *NOT_SENT), RECEIPTS, "the provider reports"),
+    Step((State.RETRYING,), (State.SENT,), "the provider reports on its first copy"),
+    Step((State.BOUNCED,), (State.DELIVERED,), "it arrived after all"),
 )
 
 NEXT: Mapping[State | None, frozenset[State]] = {

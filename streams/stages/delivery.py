@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from schemas.records import Channel, Customer, Delivery, Timer, TimerOp
+from schemas.records import Channel, Customer, Delivery, ProviderEvent, Timer, TimerOp
 from streams.domain.catalog import Catalog
 from streams.domain.decide import refusal
 from streams.domain.ids import customer_key
@@ -21,7 +21,17 @@ from streams.stages.arming import Entities, ReadChange, arm, clear, facts_key, l
 from streams.stages.firing import Firing, Options, Withdrawn
 from streams.stages.ports import KeyValue, Write, prefix_end
 from streams.stages.ready import ReadyRows, Room
-from streams.stages.round import MEMORY, SOURCE, DeliveryRound, InquiryOrder, SendOrder, logged, unlogged
+from streams.stages.receipts import Receipts
+from streams.stages.round import (
+    EVENTS_SOURCE,
+    MEMORY,
+    SOURCE,
+    DeliveryRound,
+    InquiryOrder,
+    SendOrder,
+    logged,
+    unlogged,
+)
 from streams.stages.slots import (
     ENTITY_TAG,
     IN_FLIGHT,
@@ -56,6 +66,7 @@ class DeliveryStage:
         self._catalog = catalog
         self._read = read
         self._firing = Firing(catalog, options)
+        self._receipts = Receipts(self._firing)
         self._ready = ReadyRows(store, catalog)
         self._sweeper = Sweeper(store, catalog)
         self._in_flight: dict[bytes, int] = {}
@@ -65,6 +76,8 @@ class DeliveryStage:
         self.source = _int(store, SOURCE)
         """The next offset of ``timers`` to work on."""
         self.consents_source = _int(store, CONSENTS_SOURCE)
+        self.events_source = _int(store, EVENTS_SOURCE)
+        """The next offset of ``provider-events``."""
         self.pending = int.from_bytes(store.get("meta", PENDING) or b"", "big")
 
     def opened(self) -> list[Delivery]:
@@ -105,6 +118,15 @@ class DeliveryStage:
         round_, _ = self._begin(now)
         round_.writes += consent_writes(self._store, customers, next_offset)
         return round_
+
+    def events(
+        self, events: Sequence[tuple[int, ProviderEvent]], next_offset: int, now: int
+    ) -> DeliveryRound:
+        """Notes what providers report of messages, (offset, event); repeats change nothing."""
+        round_, _ = self._begin(now)
+        fresh = [event for offset, event in events if offset >= self.events_source]
+        self._receipts.apply(fresh, round_, self._in_flight)
+        return round_.finish(next_offset if next_offset > self.events_source else None, EVENTS_SOURCE)
 
     def reference_changed(self, names: Iterable[tuple[str, str]]) -> None:
         """(company, rule id) of rules that changed; (company, "") when the company or a location did."""
@@ -264,11 +286,11 @@ class DeliveryStage:
 
     # --- commit -----------------------------------------------------------------------------------
 
-    def committed(self, round_: DeliveryRound, next_offset: int | None = None) -> None:
+    def committed(self, round_: DeliveryRound) -> None:
         """The round's writes (and ``round_.after(stage.pending)``) are in the store."""
         self.pending += round_.pending
-        if next_offset is not None:
-            self.source = max(self.source, next_offset)
+        self.source = max(self.source, round_.sources.get(SOURCE, 0))
+        self.events_source = max(self.events_source, round_.sources.get(EVENTS_SOURCE, 0))
         self._ready.moved(round_.moved)
 
     def logged(self, round_: DeliveryRound) -> list[Write]:

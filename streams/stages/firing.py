@@ -228,7 +228,7 @@ class Firing:
                 round_.suppressions.append(self._suppression(order, outcome.reason, round_.now))
         elif isinstance(outcome, RetryAt):
             self._retry(order, slot, row, outcome, extra, round_)
-        else:
+        elif not self.vouched(order.key, slot, round_):
             row.state = DeliveryState.UNKNOWN
             row.asks = 0
             row.due = round_.now + ASK_AFTER[0]
@@ -293,8 +293,22 @@ class Firing:
 
     # --- unknown ----------------------------------------------------------------------------------
 
+    def vouched(self, key: bytes, slot: Slot, round_: DeliveryRound) -> bool:
+        """Nobody knew whether the provider has the message, but it has reported what became of it: it has.
+        ``slot`` is marked as changed."""
+        row = slot.row
+        receipt = slot.head.receipt(row.delivery_id) if row is not None else None
+        if row is None or receipt is None:
+            return False
+        accepted = Accepted(receipt.provider, receipt.provider_id)
+        channel: dict[str, object] = {"channel": row.intent.channel} if row.intent is not None else {}
+        self._accepted(key, slot, accepted, Reason.FOUND, channel, round_)
+        return True
+
     def _inherited(self, key: bytes, slot: Slot, row: Row, round_: DeliveryRound) -> None:
         slot = round_.table.change(key)
+        if row.attempt and self.vouched(key, slot, round_):
+            return
         row.state = DeliveryState.UNKNOWN
         row.asks = 0
         since = row.intent.at if row.intent is not None else round_.now
@@ -345,6 +359,8 @@ class Firing:
         if isinstance(answer, Accepted):
             channel = {"channel": row.intent.channel} if row.intent is not None else {}
             self._accepted(key, slot, answer, Reason.FOUND, dict[str, object](channel), round_)
+            return
+        if self.vouched(key, slot, round_):
             return
         row.asks += 1
         email = row.intent is not None and row.intent.channel == Channel.EMAIL

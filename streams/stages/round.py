@@ -21,10 +21,13 @@ from streams.domain.catalog import Catalog
 from streams.domain.messages import Message
 from streams.domain.reasons import Reason
 from streams.stages.ports import KeyValue, Write
-from streams.stages.slots import PENDING, Row, Slot, SlotTable, name_of
+from streams.stages.slots import PENDING, Receipt, Row, Slot, SlotTable, name_of
 
 LOG = b"\x00log"
 SOURCE = b"\x00source"
+"""Key in ``meta`` of the next offset of ``timers``."""
+EVENTS_SOURCE = b"\x00events"
+"""The same of ``provider-events``."""
 MEMORY = 35 * 24 * 3600 * 1000
 """How long after its anchor a message that went out is remembered, so that nothing old repeats it."""
 LOG_CHUNK = 500
@@ -87,6 +90,8 @@ class DeliveryRound:
         self.writes: list[Write] = []
         self.moved: list[tuple[int, bytes]] = []
         self.pending = 0
+        self.sources: dict[bytes, int] = {}
+        """How far inputs have been read, by their keys in ``meta``."""
         self.counts: dict[str, int] = {}
         self.locate: Callable[[bytes], str] = lambda _: ""
         """The location of a slot's entity, for the log."""
@@ -109,33 +114,61 @@ class DeliveryRound:
         extra: Mapping[str, object] = {},
     ) -> None:
         """Adds the next record of the slot to the delivery log."""
-        slot.head.transition += 1
-        name = name_of(key)
-        rule = self._catalog.rule(name.company, name.rule_id)
         fields: dict[str, object] = {
             "delivery_id": row.delivery_id,
-            "transition": slot.head.transition,
             "state": state,
             "reason": str(reason),
-            "company": name.company,
-            "kind": name.kind,
-            "entity_id": name.entity_id,
             "entity_version": row.entity_version,
-            "rule_id": name.rule_id,
             "rule_version": row.rule_version,
-            "customer_id": name.customer_id,
-            "channel": str(rule.channel) if rule is not None else "",
             "anchor": row.anchor,
-            "at": self.now,
             "due_at": row.target if row.target >= 0 else None,
             "next_at": row.due if state not in FINAL_STATES and state != DeliveryState.SENDING else None,
             "attempt": row.attempt,
         }
-        if "location_id" not in extra:
-            fields["location_id"] = self.locate(key)
-        self.log.append(Delivery(**(fields | dict(extra))))  # type: ignore[arg-type]  # names are checked by tests
-        self._told.append(key)
+        self._log(key, slot, fields | dict(extra))
         self.count(f"{state}.{reason}" if reason else str(state))
+
+    def report(self, key: bytes, slot: Slot, receipt: Receipt) -> None:
+        """Adds what the provider has reported of a message that has gone. Nothing of its row is left: the
+        versions are the highest that the slot has handled."""
+        fields: dict[str, object] = {
+            "delivery_id": receipt.delivery_id,
+            "state": DeliveryState(receipt.state),
+            "entity_version": slot.head.version,
+            "rule_version": slot.head.rule_version,
+            "anchor": name_of(key).event_id,
+            "provider": receipt.provider,
+            "provider_id": receipt.provider_id,
+            "segments": receipt.segments,
+            "price": receipt.price,
+            "currency": receipt.currency,
+            "note": receipt.code,
+        }
+        self._log(key, slot, fields)
+        self.count(receipt.state)
+        slot.head.receipts = [
+            Receipt(receipt.delivery_id, receipt.state, True) if found is receipt else found
+            for found in slot.head.receipts
+        ]
+
+    def _log(self, key: bytes, slot: Slot, fields: dict[str, object]) -> None:
+        slot.head.transition += 1
+        name = name_of(key)
+        rule = self._catalog.rule(name.company, name.rule_id)
+        named: dict[str, object] = {
+            "transition": slot.head.transition,
+            "company": name.company,
+            "kind": name.kind,
+            "entity_id": name.entity_id,
+            "rule_id": name.rule_id,
+            "customer_id": name.customer_id,
+            "channel": str(rule.channel) if rule is not None else "",
+            "at": self.now,
+        }
+        if "location_id" not in fields:
+            named["location_id"] = self.locate(key)
+        self.log.append(Delivery(**(named | fields)))  # type: ignore[arg-type]  # names are checked by tests
+        self._told.append(key)
 
     def end(
         self,
@@ -154,11 +187,18 @@ class DeliveryRound:
         if state in REMEMBERED or row.resent:  # sent again: the first copy may be out
             slot.head.sent = [item for item in slot.head.sent if item[1] > self.now]
             slot.head.sent.append((row.delivery_id, until))
+        if slot.head.receipts:
+            known = {delivery_id for delivery_id, _ in slot.head.sent}
+            slot.head.receipts = [found for found in slot.head.receipts if found.delivery_id in known]
+            receipt = slot.head.receipt(row.delivery_id)
+            if receipt is not None and not receipt.logged:
+                self.report(key, slot, receipt)  # it was faster than the answer
         slot.row, slot.successor = slot.successor, None
         slot.head.until = max([until, *(end for _, end in slot.head.sent)])
 
-    def finish(self, source: int | None) -> DeliveryRound:
-        """Turns the changes into records and writes; log records are the first, the source offset the last.
+    def finish(self, source: int | None, name: bytes = SOURCE) -> DeliveryRound:
+        """Turns the changes into records and writes; log records are the first, the source offset the last
+        (of the input ``name``; None: no input was read).
         Facts come after the slots: a clear that they remember must not outlive what it did."""
         flushed = self.table.flush()
         self.changelog = [*flushed.changelog, *self.changelog]
@@ -175,8 +215,9 @@ class DeliveryRound:
             self.writes += [("meta", key, raw) for key, raw in chunks]
         if source is not None:
             raw = _encode(source)
-            self.changelog.append((SOURCE, raw))
-            self.writes.append(("meta", SOURCE, raw))
+            self.sources[name] = source
+            self.changelog.append((name, raw))
+            self.writes.append(("meta", name, raw))
         return self
 
     def after(self, pending: int) -> list[Write]:

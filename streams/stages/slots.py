@@ -63,6 +63,20 @@ class Row(msgspec.Struct, array_like=True, gc=False):
     intent: Intent | None = None
 
 
+class Receipt(msgspec.Struct, array_like=True, gc=False):
+    """What a provider has reported of a message. Once that is in the delivery log only id and state stay."""
+
+    delivery_id: str
+    state: str
+    logged: bool = False
+    provider: str = ""
+    provider_id: str = ""
+    code: str = ""
+    segments: int | None = None
+    price: str = ""
+    currency: str = ""
+
+
 class Head(msgspec.Struct, array_like=True, gc=False):
     version: int
     """Highest entity version handled."""
@@ -76,6 +90,11 @@ class Head(msgspec.Struct, array_like=True, gc=False):
     """When the memory may go; -1 while a row is pending."""
     due: int
     """Where the row lies; -1: nothing is pending."""
+    receipts: list[Receipt] = []
+    """At most one for each message; one that is not logged came before we knew that the message had gone."""
+
+    def receipt(self, delivery_id: str) -> Receipt | None:
+        return next((found for found in self.receipts if found.delivery_id == delivery_id), None)
 
 
 class Slot(msgspec.Struct, array_like=True):

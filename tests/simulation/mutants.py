@@ -159,7 +159,7 @@ def _fire_before_intent(breaker: Breaker) -> None:
     """The provider is called while the intent is still on its way to the changelog."""
     carry_out = SenderPartition._round
 
-    async def early(self: SenderPartition, step: Any, next_offset: int | None = None, **more: Any) -> Any:
+    async def early(self: SenderPartition, step: Any, **more: Any) -> Any:
         def taken(now: int) -> Any:
             made = step(now)
             if made is not None:
@@ -168,7 +168,7 @@ def _fire_before_intent(breaker: Breaker) -> None:
                 made.sends = []
             return made
 
-        return await carry_out(self, taken, next_offset, **more)
+        return await carry_out(self, taken, **more)
 
     breaker.set(SenderPartition, "_round", early)
 

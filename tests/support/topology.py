@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import msgspec
+
 from schemas.codec import Codec
 from schemas.errors import DecodeError
 from schemas.records import (
@@ -20,6 +22,9 @@ from schemas.records import (
     Customer,
     Delivery,
     EntityKind,
+    EventKind,
+    EventStatus,
+    ProviderEvent,
     Timer,
 )
 from schemas.registry import EmbeddedRegistry
@@ -106,6 +111,8 @@ class Topology:
         """The entity topics."""
         self.commands: list[list[Timer]] = [[] for _ in range(PARTITIONS)]
         """The partitions of ``timers``."""
+        self.events: list[list[ProviderEvent]] = [[] for _ in range(PARTITIONS)]
+        """The partitions of ``provider-events``."""
         self._consents: list[list[Customer]] = [[] for _ in range(PARTITIONS)]
         self._entity_changelogs: dict[EntityKind, _Changelog] = {kind: [] for kind in EntityKind}
         self._changelogs: list[_Changelog] = [[] for _ in range(PARTITIONS)]
@@ -189,6 +196,38 @@ class Topology:
             Incoming(len(topic) + number, timestamp or self.now, b"", raw or b"", change)
             for number, (raw, change) in enumerate(zip(raws, decoded, strict=True))
         ]
+        self._read_topics()
+        self.settle()
+
+    def report(self, record: Delivery, *statuses: EventStatus, **fields: object) -> None:
+        """The provider says what became of the delivery that this log record tells of."""
+        number = partition_for(customer_key(record.company, record.customer_id), PARTITIONS)
+        for status in statuses:
+            event = ProviderEvent(
+                event=EventKind.RECEIPT,
+                status=status,
+                event_id=f"{record.delivery_id}:{status}",
+                company=record.company,
+                channel=Channel.SMS,
+                kind=record.kind,
+                entity_id=record.entity_id,
+                customer_id=record.customer_id,
+                rule_id=record.rule_id,
+                slot_event_id="" if record.anchor.isdecimal() else record.anchor,
+                delivery_id=record.delivery_id,
+                provider="test",
+                provider_id="SM1",
+                happened_at=self.now,
+                received_at=self.now,
+            )
+            self.events[number].append(msgspec.structs.replace(event, **fields))
+        self._read_topics()
+        self.settle()
+
+    def replay_events(self) -> None:
+        """The gateway writes everything once more."""
+        for topic in self.events:
+            topic.extend(list(topic))
         self._read_topics()
         self.settle()
 
@@ -325,6 +364,10 @@ class Topology:
                 self.carry_out_delivery(
                     number, sender.commands(numbered, len(timers), self.now), len(timers), "commands"
                 )
+            events = self.events[number]
+            if sender.events_source < len(events):
+                fresh = list(enumerate(events))[sender.events_source :]
+                self.carry_out_delivery(number, sender.events(fresh, len(events), self.now))
 
     def carry_out(self, stage: EntityStage, round_: entity.EntityRound) -> None:
         self._produce(round_.clears)
@@ -356,7 +399,7 @@ class Topology:
             self._point("commands")
         self._changelogs[number] += round_.changelog
         store.write([*round_.writes, *round_.after(stage.pending)])
-        stage.committed(round_, end)
+        stage.committed(round_)
         self._point("log")
         self._tell(round_.log)
         store.write(stage.logged(round_))

@@ -11,8 +11,10 @@ import pytest
 from schemas.records import (
     Channel,
     Company,
+    Delivery,
     DeliveryState,
     EntityKind,
+    EventStatus,
     Hours,
     Interval,
     Location,
@@ -47,7 +49,6 @@ LATER = RetryAt("test", "throttled", after=10 * MINUTE)
 SILENT = Unknown("test", "no_answer")
 
 NEVER: dict[Pair, str] = {
-    **{(State.SENT, receipt): "nobody reads the providers' receipts yet" for receipt in RECEIPTS},
     (State.STALE, State.SUPERSEDED): "only what is a reminder is superseded by its own kind, and a reminder "
     "does not become stale: a change of status arms it anew",
 }
@@ -209,6 +210,86 @@ def mailed_again() -> Topology:
     return world
 
 
+# --- reported ---------------------------------------------------------------------------------------
+
+REPORTED = {State.DELIVERED: EventStatus.DELIVERED, State.BOUNCED: EventStatus.UNDELIVERED}
+
+
+def last(world: Topology) -> Delivery:
+    return world.log[-1]
+
+
+def reported(before: Story, *receipts: DeliveryState) -> Topology:
+    world = before()
+    world.report(last(world), *(REPORTED[receipt] for receipt in receipts))
+    return world
+
+
+MAIL_READY = msgspec.structs.replace(ONCE_READY, channel=Channel.EMAIL, template_id="t")
+
+
+def tried_again(*rules: Rule) -> Topology:
+    """Nobody knows of the first copy, and the second has to wait."""
+    world = opened(TUESDAY, *rules)
+    answers: list[Outcome] = [LATER, SILENT]
+    world.provider = lambda message: answers.pop() if answers else accepting(message)
+    return world
+
+
+def second_copy_waits() -> Topology:
+    world = tried_again(MAIL_READY)
+    world.change(ORDER, change(1, facts(), world.now), change(2, facts("ready"), world.now))
+    world.after(HOUR + 5 * MINUTE)
+    assert last(world).state == State.RETRYING
+    return world
+
+
+def first_copy_went(act: Callable[[Topology], None]) -> Topology:
+    world = second_copy_waits()
+    act(world)
+    world.after(2 * DAY)
+    return world
+
+
+def first_copy_went_before_it_was_moved() -> Topology:
+    world = tried_again(reminder(24, channel=Channel.EMAIL, template_id="t"))
+    world.change(APPOINTMENT, change(1, visit(scheduled=WHEN), world.now))
+    world.until(WHEN - DAY + 5 * MINUTE)
+    move(world)
+    (record,) = [record for record in world.log if record.state == State.SUPERSEDED]
+    world.log.append(record)
+    return world
+
+
+def booked_and_sent() -> Topology:
+    return answered(Accepted("test", "SM1"))
+
+
+def refuses_mail(world: Topology) -> None:
+    world.customer(ann(email_consent=False, version=2))
+
+
+def no_mail_sender(world: Topology) -> None:
+    acme = shop()[0]
+    assert isinstance(acme, Company)
+    world.reference(msgspec.structs.replace(acme, email_sender_address="", version=2))
+
+
+def mail_off(world: Topology) -> None:
+    world.reference(msgspec.structs.replace(MAIL_READY, enabled=False, version=2))
+
+
+FIRST_COPY: dict[DeliveryState, Story] = {
+    State.SUPPRESSED: lambda: first_copy_went(refuses_mail),
+    State.CANCELLED: lambda: first_copy_went(mail_off),
+    State.SUPERSEDED: first_copy_went_before_it_was_moved,
+    State.STALE: lambda: first_copy_went(done),
+    State.EXPIRED: lambda: first_copy_went(sleeps),
+    State.FAILED: lambda: first_copy_went(no_mail_sender),
+}
+"""E-mails of which a second copy was to go and did not."""
+
+
 # --- new, and planned anew ----------------------------------------------------------------------------
 
 
@@ -364,6 +445,13 @@ def stories() -> Iterator[tuple[Pair, Story]]:
     yield (State.SENDING, State.CANCELLED), lambda: before_the_call(cancels)
     yield (State.SENDING, State.SUPERSEDED), lambda: before_the_call(move)
     yield (State.UNKNOWN, State.SENT), found
+    yield (State.RETRYING, State.SENT), lambda: reported(second_copy_waits, State.DELIVERED)
+    yield (State.BOUNCED, State.DELIVERED), lambda: reported(booked_and_sent, *reversed(RECEIPTS))
+    for receipt in RECEIPTS:
+        yield (State.SENT, receipt), lambda receipt=receipt: reported(booked_and_sent, receipt)  # type: ignore[misc]  # bound at once
+        yield (State.UNKNOWN_CLOSED, receipt), lambda receipt=receipt: reported(never_found, receipt)  # type: ignore[misc]  # bound at once
+        for before, story in FIRST_COPY.items():
+            yield (before, receipt), lambda story=story, receipt=receipt: reported(story, receipt)  # type: ignore[misc]  # bound at once
     yield (State.UNKNOWN, State.UNKNOWN_CLOSED), never_found
     yield (State.UNKNOWN, State.RETRYING), mailed_again
     yield (None, State.SCHEDULED), scheduled
