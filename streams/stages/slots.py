@@ -129,7 +129,7 @@ class SlotName(msgspec.Struct, frozen=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_head = msgspec.msgpack.Decoder(Head).decode
+decode_head = msgspec.msgpack.Decoder(Head).decode
 _rows = msgspec.msgpack.Decoder(tuple[Row, Row | None]).decode
 _slot = msgspec.msgpack.Decoder(Slot).decode
 decode_facts = msgspec.msgpack.Decoder(EntityFacts).decode
@@ -176,7 +176,7 @@ class SlotTable:
         """Reads what is not here yet: two batched reads, whatever the number."""
         wanted = [key for key in dict.fromkeys(keys) if key not in self._slots]
         heads = self._store.get_many("slots", wanted)
-        found = [(key, _head(raw)) for key, raw in zip(wanted, heads, strict=True) if raw is not None]
+        found = [(key, decode_head(raw)) for key, raw in zip(wanted, heads, strict=True) if raw is not None]
         pending = [(key, head) for key, head in found if head.due >= 0]
         rows = dict(
             zip(

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.records import Channel, Delivery, EntityKind, EventStatus, Trigger
+from schemas.records import FINAL_STATES, Channel, Delivery, EntityKind, EventStatus, Trigger
 from streams.domain.messages import Accepted, Inquiry, Message, NotFound, Outcome, RetryAt, Unknown
 from streams.stages.round import MEMORY
+from streams.stages.slots import decode_head
 from tests.support.shop import DAY, HOUR, MINUTE, at, change, facts, notification, reminder, visit
 from tests.support.topology import CrashPoint, Topology, accepting, opened
 
@@ -222,3 +223,38 @@ def test_price_and_segments_of_the_answer_stay_with_it() -> None:
     world.report(sent, DELIVERED)
     assert (sent.segments, sent.price, sent.currency) == (3, "0.02", "EUR")
     assert last(world).segments is None
+
+
+def test_a_receipt_during_a_question_leaves_the_answer_to_its_own_message() -> None:
+    """The message moves on only when the answer is there: the next one must not be taken for it."""
+    world = opened(TUESDAY, reminder(24))
+    world.provider = lambda _: SILENT
+    world.change(EntityKind.APPOINTMENT, change(1, visit(scheduled=WHEN), world.now))
+    world.until(WHEN - DAY)
+    first = last(world)
+
+    def inquiry(message: Message) -> Inquiry:
+        world.inquiry = lambda _: NotFound("test")
+        world.change(EntityKind.APPOINTMENT, change(2, visit(scheduled=WHEN + HOUR), world.now))
+        world.report(first, DELIVERED)
+        world.after(HOUR - MINUTE // 6)  # the next one has just been sent
+        return Accepted("test", "SM1")
+
+    world.inquiry = inquiry
+    world.after(DAY)
+    ends = {r.delivery_id: (str(r.state), r.reason) for r in world.log if r.state in FINAL_STATES}
+    second = ends.keys() - {first.delivery_id}
+    assert ends[first.delivery_id] == ("sent", "found")
+    assert [ends[delivery_id] for delivery_id in second] == [("unknown_closed", "not_resent")]
+
+
+def test_only_as_many_receipts_are_kept_as_messages_are_remembered() -> None:
+    world = opened(TUESDAY, reminder(24))
+    for week in range(12):
+        when = WHEN + week * 7 * DAY
+        world.change(EntityKind.APPOINTMENT, change(week + 1, visit(scheduled=when), world.now))
+        world.until(when - HOUR)
+        world.report(last(world), DELIVERED)
+    (head,) = [decode_head(raw) for store in world.stores for _, raw in store.scan("slots", b"", None, 10)]
+    assert {receipt.delivery_id for receipt in head.receipts} == {sent for sent, _ in head.sent}
+    assert len(head.receipts) < 8
