@@ -107,8 +107,7 @@ def states_page() -> str:
             "",
             "An arrow from a frame holds for every state in it, one to a frame leads to each of them. What "
             "went out, or may have, never goes again. What was not sent may be planned anew, when for "
-            "instance an appointment is moved away and back. Receipts are notes on a final state; Carillon "
-            "does not read them yet.",
+            "instance an appointment is moved away and back. Receipts are notes on a final state.",
             "",
             "| from | to | when |",
             "| --- | --- | --- |",

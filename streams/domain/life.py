@@ -60,7 +60,8 @@ STEPS = (
     Step((State.UNKNOWN,), (State.SENT,), "found at the provider"),
     Step((State.UNKNOWN,), (State.RETRYING,), "an e-mail, once"),
     Step((State.UNKNOWN,), (State.UNKNOWN_CLOSED,), "nobody can say"),
-    Step((*GONE, *NOT_SENT), RECEIPTS, "the provider reports"),
+    Step(GONE, RECEIPTS, "the provider reports"),
+    Step(NOT_SENT, RECEIPTS, "the provider reports on the first copy of an e-mail that was to go twice"),
     Step((State.RETRYING,), (State.SENT,), "the provider reports on its first copy"),
     Step((State.BOUNCED,), (State.DELIVERED,), "it arrived after all"),
 )
