@@ -30,7 +30,7 @@ from streams.stages.entity import EntityState
 from streams.stages.fencing import Fenced
 from streams.stages.firing import Options
 from streams.state.errors import StoreClosed
-from tests.simulation.broker import SimProducer
+from tests.simulation.broker import Broker, SimProducer
 from tests.simulation.items import DEADLY
 from tests.simulation.loop import Process
 from tests.simulation.ports import Machine, SimClock, SimRegistry
@@ -45,10 +45,23 @@ SESSION = 10.0
 HEARTBEAT = 3.0
 DRAIN = 8.0
 WATCH = 30.0
+SLOWEST = 60.0
+"""Seconds between an intent and its final check, in stories in which messages queue."""
 HOLD = 60.0
 CHANNELS = (Channel.SMS, Channel.EMAIL)
 _METRICS = Metrics()
 _decode_state = msgspec.msgpack.Decoder(EntityState).decode
+
+
+class SlowGate(Gate):
+    """Where messages queue they also queue behind what else the worker has to do: between the intent and the
+    final check something may be withdrawn."""
+
+    broker: Broker
+
+    async def until_owned(self) -> None:
+        await asyncio.sleep(self.broker.delay(SLOWEST))
+        await super().until_owned()
 
 
 class SimWorker(Process):
@@ -79,7 +92,7 @@ class SimWorker(Process):
         senders = {
             channel: [SimSender(world.providers[channel], self, world.setting.rate)] for channel in CHANNELS
         }
-        gate = Gate(
+        gate = (SlowGate if world.setting.rate else Gate)(
             unread=self.unread,
             membership_age=self._membership_age,
             tables_age=self._tables_age,
@@ -88,6 +101,8 @@ class SimWorker(Process):
             longest_hold=HOLD,
             monotonic=broker.loop.time,
         )
+        if isinstance(gate, SlowGate):
+            gate.broker = broker
         self.gate = gate
         options = Options(email_domain="mail.example", consent_wait=60_000, inherited_after=20_000)
         limits = dict.fromkeys(CHANNELS, world.setting.in_flight)
