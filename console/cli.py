@@ -25,6 +25,9 @@ COMMANDS: dict[str, Entry] = {
     "gateway": Entry(
         "console.gateway:gateway", "Take receipts, incoming texts, unsubscriptions and bounces."
     ),
+    "senders": Entry(
+        "console.senders:senders", "Try the providers with one message; print the DNS records for e-mail."
+    ),
     "demo": Entry("console.demo.command:demo", "Watch a simulated repair shop and what its customers get."),
     "topics": Entry("console.topics:topics", "Create and check Carillon's topics."),
     "apply": Entry("console.apply:apply", "Publish a company's statuses, locations, templates and rules."),

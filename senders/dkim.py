@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import idna
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
@@ -69,9 +69,20 @@ class Signer:
         else:
             raise ValueError(f"DKIM: the key is neither RSA of at least {SHORTEST_RSA} bits nor Ed25519")
         self._key = loaded
+        self._name = f"{key.selector}._domainkey.{domain}"
         self._head = (
             f"DKIM-Signature: v=1; a={algorithm}; c=relaxed/relaxed;\r\n d={domain}; s={key.selector}"
         )
+
+    def record(self) -> tuple[str, str]:
+        """Name and text of the TXT record by which others check the signatures (RFC 6376 3.6, RFC 8463 4)."""
+        public = self._key.public_key()
+        if isinstance(public, Ed25519PublicKey):
+            kind, raw = "ed25519", public.public_bytes_raw()
+        else:
+            form = serialization.PublicFormat.SubjectPublicKeyInfo
+            kind, raw = "rsa", public.public_bytes(serialization.Encoding.DER, form)
+        return self._name, f"v=DKIM1; k={kind}; p={b64encode(raw).decode()}"
 
     def field(self, fields: Sequence[bytes], named: str, body_hash: str, seconds: int) -> bytes:
         """The header field, with its CRLF. ``fields``: in canonical form, in the order of ``named``."""

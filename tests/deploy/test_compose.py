@@ -33,7 +33,7 @@ def test_each_service_of_ours_runs_something_that_there_is(name: str) -> None:
     assert command in COMMANDS
     found = main.get_command(click.Context(main), command)
     assert found is not None
-    if isinstance(found, click.Group):
+    if isinstance(found, click.Group) and not (found.invoke_without_command and not arguments):
         assert arguments[0] in found.commands
     else:
         options = {option for parameter in found.params for option in parameter.opts}
@@ -62,6 +62,20 @@ def test_hosts_and_ports_that_settings_name_are_those_of_services() -> None:
     assert re.match(r"http://registry:8080/", environment["CARILLON_REGISTRY"])
 
 
+def test_links_in_messages_lead_to_the_gateway() -> None:
+    """Workers write them, the gateway opens them: one address, one key."""
+    worker, gateway = (
+        read_settings({key: str(value) for key, value in OURS[name]["environment"].items()})
+        for name in ("worker", "gateway")
+    )
+    assert worker.public_url == gateway.public_url
+    assert worker.link_key.reveal() == gateway.link_key.reveal() != ""
+    port = gateway.public_url.rpartition(":")[2]
+    assert int(port) == gateway.gateway_port
+    assert OURS["gateway"]["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert gateway.gateway_host == "0.0.0.0", "in a container"
+
+
 def test_dependencies_and_mounted_folders_exist() -> None:
     for service in SERVICES.values():
         assert set(service.get("depends_on", {})) <= set(SERVICES)
@@ -81,7 +95,8 @@ def test_what_is_asked_for_a_workers_health_is_there_to_answer() -> None:
     assert paths == {"image": LIVE, "worker": READY}
     ports = {int(match[1]) for match in found.values() if match is not None}
     assert ports == {Settings().web_port}
-    for name in OURS.keys() - {"worker"}:
+    assert SERVICES["gateway"]["healthcheck"] == SERVICES["worker"]["healthcheck"]
+    for name in OURS.keys() - {"worker", "gateway"}:
         assert OURS[name]["healthcheck"] == {"disable": True}, name
 
 

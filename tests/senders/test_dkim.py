@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
@@ -39,22 +39,13 @@ def pem(key: PrivateKey) -> Secret:
     return Secret(key.private_bytes(serialization.Encoding.PEM, form, clear).decode())
 
 
-def record(key: PrivateKey) -> bytes:
-    """The TXT record, as docs/email.md has it."""
-    public = key.public_key()
-    if isinstance(public, ed25519.Ed25519PublicKey):
-        return b"v=DKIM1; k=ed25519; p=" + b64encode(public.public_bytes_raw())
-    form = serialization.PublicFormat.SubjectPublicKeyInfo
-    return b"v=DKIM1; k=rsa; p=" + b64encode(public.public_bytes(serialization.Encoding.DER, form))
-
-
 def signer(selector: str) -> Signer:
     return Signer(DkimKey(domain=DOMAIN, selector=selector, private_key=pem(private_key(selector))))
 
 
 def dns(*selectors: str) -> Callable[..., bytes | None]:
     records: Mapping[bytes, bytes] = {
-        f"{selector}._domainkey.{DOMAIN}.".encode(): record(private_key(selector)) for selector in selectors
+        f"{name}.".encode(): text.encode() for name, text in (signer(one).record() for one in selectors)
     }
     return lambda name, timeout=5: records.get(name)
 
@@ -79,6 +70,13 @@ def test_a_verifier_is_content(selector: str) -> None:
     assert verifies(signed, [selector])
     assert max(map(len, signed.removesuffix(MESSAGE).split(b"\r\n"))) <= 78
     assert f"; t={NOW // 1000};".encode() in signed
+
+
+def test_the_records_are_named_after_their_selectors() -> None:
+    name, text = signer("ed1").record()
+    assert (name, text[:24]) == (f"ed1._domainkey.{DOMAIN}", "v=DKIM1; k=ed25519; p=" + text[22:24])
+    assert len(b64decode(text.partition("p=")[2])) == 32, "bare: RFC 8463 4"
+    assert signer("rsa1").record()[1].startswith("v=DKIM1; k=rsa; p=MII")
 
 
 def test_both_kinds_of_key_at_once() -> None:
