@@ -14,6 +14,7 @@ from email import message_from_string
 from pathlib import Path
 from urllib.parse import urlencode
 
+import msgspec
 import pytest
 from twilio.request_validator import RequestValidator
 
@@ -171,6 +172,60 @@ def test_stop_is_obeyed_until_start_and_so_are_an_unsubscription_and_a_bounce(
 
     assert gateway.post("/v1/sms/incoming", {"From": ANN, "To": SHOP, "Body": "STOP"}) == 403
     assert order(cluster, "forged") == {"sms": SENT, "email": BLOCKED}
+
+
+def reference(record: Delivery) -> MessageRef:
+    return MessageRef(
+        company=record.company,
+        kind=record.kind,
+        entity_id=record.entity_id,
+        customer_id=record.customer_id,
+        rule_id=record.rule_id,
+        event_id=record.anchor,
+        delivery_id=record.delivery_id,
+        address="cora@mail.example",
+    )
+
+
+def test_receipts_and_bounces_come_into_the_delivery_log_once(
+    cluster: Cluster, worker: Worker, gateway: Gateway, tmp_path: Path
+) -> None:
+    """Also when another worker takes the partition over and hears all of it again."""
+    assert worker.ready()
+    cluster.customers([msgspec.structs.replace(ann(), customer_id="cora", email="cora@mail.example")])
+    clock = FileClock(cluster.folder / "clock")
+    clock.set(clock.now() + MINUTE)
+    new = change(1, facts(customer="cora"), clock.now(), entity_id="reported")
+    cluster.changes(EntityKind.ORDER, [new])
+
+    def of(state: str) -> dict[str, Delivery]:
+        cluster.read()
+        return {record.rule_id: record for record in cluster.of("reported") if record.state == state}
+
+    cluster.until(lambda: len(of("sent")) == 2, "both messages to be sent")
+    sent = of("sent")
+
+    def report(status: str) -> None:
+        path = LINKS.receipts(reference(sent["sms"])).removeprefix(PUBLIC).partition("#")[0]
+        form = {"MessageSid": sent["sms"].provider_id, "MessageStatus": status, "ErrorCode": "30003"}
+        assert gateway.post(path, form, signed=True) < 300
+
+    report("undelivered")
+    mail = samples.as_bytes(samples.GMAIL, LINKS.unsubscribe(reference(sent["email"])))
+    assert pipe(mail, environment(cluster, tmp_path)).returncode == 0
+    cluster.until(lambda: len(of("bounced")) == 2, "both messages to have come back")
+    assert of("bounced")["sms"].note == "30003"
+
+    assert cluster.terminate(worker) == 0
+    second = cluster.start(2)[0]
+    cluster.until(second.ready, "the next worker")
+    assert pipe(mail, environment(cluster, tmp_path / "again")).returncode == 0
+    report("sent")
+    report("delivered")
+    cluster.until(lambda: "sms" in of("delivered"), "the text to have arrived after all")
+    records = {(r.delivery_id, r.transition): (r.rule_id, r.state) for r in cluster.of("reported")}
+    told = [step for step in records.values() if step[1] in ("bounced", "delivered")]
+    assert sorted(told) == [("email", "bounced"), ("sms", "bounced"), ("sms", "delivered")]
 
 
 def pipe(mail: bytes, given: dict[str, str | None], *arguments: str) -> subprocess.CompletedProcess[bytes]:
