@@ -1,38 +1,98 @@
-"""Records at which a worker dies (P7): tried three times in their batch, then one by one, then set aside.
+"""Records at which a worker dies (P7): set aside when it has died three times at one of them alone.
 
-Which batch is under way is noted in a small file for each partition, which outlives the process (not the
-machine: then counting begins again). A record that kills every worker it meets therefore costs each of them
-four lives, and not all of them for ever.
+A process that is gone can't say what it died of, so what is under way is noted beforehand in a small file for
+each partition, which outlives the process (not the machine: then counting begins again), and struck out
+afterwards. After two deaths at the same batches their records are worked on one by one, and nothing else
+meanwhile; a record that was under way alone at three deaths in a row is a dead letter. So a deadly record
+costs each worker five lives, its neighbours three each, and an innocent one is blamed only if something else
+kills the worker three times running in the few milliseconds of that record.
+
+What is noted is kept until the record can't come again: not every input has its offset stored with each
+record, and after a death those before it are read once more.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
 import logging
+import os
 from collections.abc import Awaitable, Callable
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import msgspec
+from confluent_kafka import KafkaException
+
 from schemas.records import DeadLetter
 from streams.kafka.batches import Record, RecordBatch
-from streams.state.errors import unavailable
+from streams.kafka.changelog import ChangelogError
+from streams.kafka.producer import ProduceError
+from streams.stages.fencing import Fenced
+from streams.state.errors import StoreError, unavailable
 
 log = logging.getLogger(__name__)
 
-TRIES = 3
-"""Deaths at one batch after which its records are worked on one by one."""
+TOGETHER = 2
+"""Deaths at batches after which their records are worked on one by one. One may be a coincidence, and one by
+one is slow."""
+ALONE = 3
+"""Deaths at one record alone after which it is set aside."""
 
 CRASHED = "crashed"
 """The dead letter's error code."""
 
+_COMPANY = 5.0
+"""Seconds that a record waits to be alone, and a batch for such a record. What takes longer waits itself (for
+the schema registry, say) and kills nobody meanwhile; well below what a revoke waits for batches."""
 
-class Mark(NamedTuple):
-    """What was under way: the offset that it began at, how often, and whether that was one record alone."""
+
+class Suspect(NamedTuple):
+    """A record that was under way alone when the worker died."""
 
     offset: int
-    tries: int
-    alone: bool
+    content: str
+    """Of its key and value: a topic made anew has another record at this offset."""
+    deaths: int
+    aside: bool = False
+    """It is a dead letter, and may come again."""
+
+
+class Mark(NamedTuple):
+    """What a worker may have died of in one partition."""
+
+    since: int = 0
+    until: int = 0
+    """Offsets between which it died; both 0: nowhere."""
+    together: int = 0
+    """How often, whole batches being under way, since ``until`` was last reached."""
+    suspects: tuple[Suspect, ...] = ()
+
+    def died(self, batch: RecordBatch) -> Mark:
+        """If the worker dies of this batch as a whole."""
+        first, end = batch.first_offset, batch.next_offset
+        if first >= self.until:
+            return self._replace(since=first, until=end, together=1)
+        return self._replace(
+            since=min(self.since, first), until=max(self.until, end), together=self.together + 1
+        )
+
+    def cleared(self) -> Mark:
+        """Its end was reached."""
+        return Mark(suspects=tuple(one for one in self.suspects if one.aside))
+
+    def suspect(self, record: Record) -> Suspect:
+        for one in self.suspects:
+            if one.offset == record.offset and one.content == _content(record):
+                return one
+        return Suspect(record.offset, _content(record), 0)
+
+    def with_suspect(self, suspect: Suspect) -> Mark:
+        return self._replace(suspects=(*self.without(suspect.offset).suspects, suspect))
+
+    def without(self, offset: int) -> Mark:
+        return self._replace(suspects=tuple(one for one in self.suspects if one.offset != offset))
 
 
 class Marks(Protocol):
@@ -51,15 +111,17 @@ class FileMarks:
 
     def read(self, topic: str, partition: int) -> Mark | None:
         try:
-            return Mark(*json.loads(self._path(topic, partition).read_text()))
-        except (OSError, ValueError, TypeError):
+            return msgspec.json.decode(self._path(topic, partition).read_bytes(), type=Mark)
+        except (OSError, msgspec.MsgspecError):
             return None
 
     def write(self, topic: str, partition: int, mark: Mark) -> None:
+        path = self._path(topic, partition)
+        new = path.with_suffix(".new")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            # No sync: it has to outlive the process only, and a torn file counts as none.
-            self._path(topic, partition).write_text(json.dumps(mark))
+            new.write_bytes(msgspec.json.encode(mark))  # no sync: it has to outlive the process only
+            os.replace(new, path)
         except OSError as error:
             raise unavailable(self._folder, error) or error from None
 
@@ -80,46 +142,87 @@ class Quarantine:
         self._marks = marks
         self._set_aside = set_aside
         self._now = now
-        self._turn = asyncio.Lock()
+        self._known: dict[tuple[str, int], Mark] = {}
+        self._company = _Company()
 
     def guarded(
         self, handle: Callable[[RecordBatch], Awaitable[None]]
     ) -> Callable[[RecordBatch], Awaitable[None]]:
-        """``handle``, for whole batches as long as nothing dies at them."""
+        """``handle``, for whole batches as long as nothing dies at them. What is raised is passed on."""
 
         async def careful(batch: RecordBatch) -> None:
-            before = self._marks.read(batch.topic, batch.partition)
-            if before is not None and before.alone and batch.next_offset <= before.offset:
-                await handle(batch)  # read again: the record that it died at alone is yet to come
+            mark = self._mark(batch)
+            if (
+                mark.together >= TOGETHER
+                and batch.first_offset < mark.until
+                and mark.since < batch.next_offset
+            ):
+                await self._one_by_one(batch, handle)
+                if batch.live and batch.next_offset >= mark.until:
+                    self._note(batch, self._mark(batch).cleared())
                 return
-            known = before if before is not None and _within(before, batch) else None
-            tries = known.tries if known is not None else 0
-            if tries < TRIES:
-                self._marks.write(batch.topic, batch.partition, Mark(batch.first_offset, tries + 1, False))
-                await handle(batch)
-            else:
-                async with self._turn:  # or two records would be under way alone when one of them kills
-                    await self._one_by_one(batch, known, handle)
-                    self._marks.write(batch.topic, batch.partition, Mark(batch.next_offset, 0, False))
-                return
-            self._marks.write(batch.topic, batch.partition, Mark(batch.next_offset, 0, False))
+            await self._company.join()
+            try:
+                if batch.live:
+                    after = mark if batch.next_offset < mark.until else mark.cleared()
+                    work = handle(_without(batch, mark))
+                    await self._under_way(batch, mark.died(batch), mark, after, work)
+            finally:
+                self._company.leave()
 
         return careful
 
-    async def _one_by_one(
-        self, batch: RecordBatch, known: Mark | None, handle: Callable[[RecordBatch], Awaitable[None]]
+    async def _one_by_one(self, batch: RecordBatch, handle: Callable[[RecordBatch], Awaitable[None]]) -> None:
+        ends = [*(record.offset for record in batch.records[1:]), batch.next_offset]
+        for record, end in zip(batch.records, ends, strict=True):
+            async with self._company.door:
+                await self._company.gone()
+                if not batch.live:
+                    return
+                mark = self._mark(batch)
+                suspect = mark.suspect(record)
+                if suspect.deaths >= ALONE and not suspect.aside:
+                    await self._set_aside([self._letter(batch, record)])
+                    log.error("%s[%d] offset %d is set aside", batch.topic, batch.partition, record.offset)
+                    suspect = suspect._replace(aside=True)
+                    self._note(batch, mark.with_suspect(suspect))
+                if suspect.aside:
+                    # Handled as an empty batch, so that the store's source offset passes it.
+                    await handle(RecordBatch(batch.topic, batch.partition, (), record.offset, end))
+                    continue
+                during = mark.with_suspect(suspect._replace(deaths=suspect.deaths + 1))
+                during = during._replace(until=max(mark.until, end))
+                work = handle(RecordBatch(batch.topic, batch.partition, (record,), record.offset, end))
+                await self._under_way(batch, during, mark, mark.without(record.offset), work)
+
+    async def _under_way(
+        self, batch: RecordBatch, during: Mark, before: Mark, after: Mark, work: Awaitable[None]
     ) -> None:
-        for record, following in zip(
-            batch.records, [*(r.offset for r in batch.records[1:]), batch.next_offset], strict=True
-        ):
-            if known is not None and known.alone and known.offset == record.offset:
-                await self._set_aside([self._letter(batch, record)])
-                log.error("%s[%d] offset %d is set aside", batch.topic, batch.partition, record.offset)
-                # Handled as an empty batch, so that the store's source offset passes it.
-                await handle(RecordBatch(batch.topic, batch.partition, (), record.offset, following))
-                continue
-            self._marks.write(batch.topic, batch.partition, Mark(record.offset, TRIES, True))
-            await handle(RecordBatch(batch.topic, batch.partition, (record,), record.offset, following))
+        """What is noted if the process dies of it or raises of it, if it ends for another reason, and if all
+        goes well."""
+        self._note(batch, during)
+        try:
+            await work
+        except BaseException as error:
+            if _innocent(error):
+                # If not even that can be noted, nothing will be begun until it can.
+                with contextlib.suppress(OSError, StoreError):
+                    self._note(batch, before)
+            raise
+        self._note(batch, after)
+
+    def _mark(self, batch: RecordBatch) -> Mark:
+        place = batch.topic, batch.partition
+        if place not in self._known:
+            mark = self._marks.read(*place) or Mark()
+            # The first batch of this life begins where all later ones begin, at the earliest.
+            known = tuple(one for one in mark.suspects if one.offset >= batch.first_offset)
+            self._known[place] = mark._replace(suspects=known)
+        return self._known[place]
+
+    def _note(self, batch: RecordBatch, mark: Mark) -> None:
+        self._known[batch.topic, batch.partition] = mark
+        self._marks.write(batch.topic, batch.partition, mark)
 
     def _letter(self, batch: RecordBatch, record: Record) -> DeadLetter:
         return DeadLetter(
@@ -128,16 +231,60 @@ class Quarantine:
             offset=record.offset,
             timestamp=record.timestamp,
             error=CRASHED,
-            detail=f"the worker died at this record {TRIES + 1} times",
+            detail=f"the worker died {ALONE} times while this record alone was under way",
             key=record.key or b"",
             value=record.value or b"",
             at=self._now(),
         )
 
 
-def _within(mark: Mark, batch: RecordBatch) -> bool:
-    """The death was at this batch, or at one record in it: not all inputs have their offset stored with
-    every record, and what lay before that record comes again."""
-    if mark.alone:
-        return batch.first_offset <= mark.offset < batch.next_offset
-    return mark.offset == batch.first_offset
+class _Company:
+    """Batches side by side, or one record alone; whoever came first."""
+
+    def __init__(self) -> None:
+        self.door = asyncio.Lock()
+        """Held by who is alone, and by who waits for that."""
+        self._inside = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    async def join(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_COMPANY):
+                await self.door.acquire()
+                self.door.release()
+        self._inside += 1
+        self._empty.clear()
+
+    def leave(self) -> None:
+        self._inside -= 1
+        if not self._inside:
+            self._empty.set()
+
+    async def gone(self) -> None:
+        """Nobody is inside; with the door in hand."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_COMPANY):
+                await self._empty.wait()
+
+
+def _without(batch: RecordBatch, mark: Mark) -> RecordBatch:
+    """The batch without what is set aside."""
+    if not mark.suspects:
+        return batch
+    records = tuple(record for record in batch.records if not mark.suspect(record).aside)
+    return RecordBatch(batch.topic, batch.partition, records, batch.first_offset, batch.next_offset)
+
+
+def _content(record: Record) -> str:
+    hashed = blake2b(record.key or b"", digest_size=8)
+    hashed.update(b"\x00" + (record.value or b""))
+    return hashed.hexdigest()
+
+
+def _innocent(error: BaseException) -> bool:
+    """Is it certain that the records are not to blame: somebody else ended the worker, or the disk or the
+    brokers refuse everything?"""
+    if isinstance(error, ProduceError):
+        return not error.of_record
+    return isinstance(error, asyncio.CancelledError | StoreError | ChangelogError | Fenced | KafkaException)

@@ -48,6 +48,15 @@ _PERMANENT = frozenset(
     }
 )
 
+_OF_RECORD = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.INVALID_MSG,
+        KafkaError.INVALID_RECORD,
+        KafkaError._INVALID_ARG,
+    }
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -61,10 +70,18 @@ class ProduceError(Exception):
     """At least one record of a call is not acknowledged; others of the call may be in the log.
 
     ``retriable``: the same call may succeed later. ``fatal``: this producer is finished, start a new one.
+    ``of_record``: it is this record that the broker does not take; others it would.
     """
 
     def __init__(
-        self, topic: str, partition: int, detail: str, *, retriable: bool, fatal: bool = False
+        self,
+        topic: str,
+        partition: int,
+        detail: str,
+        *,
+        retriable: bool,
+        fatal: bool = False,
+        of_record: bool = False,
     ) -> None:
         super().__init__(f"{topic}[{partition}]: {detail}" + (" (fatal)" if fatal else ""))
         self.topic = topic
@@ -72,6 +89,7 @@ class ProduceError(Exception):
         self.detail = detail
         self.retriable = retriable
         self.fatal = fatal
+        self.of_record = of_record
 
 
 class _Batch:
@@ -270,4 +288,9 @@ class BatchProducer:
 def _failure(topic: str, partition: int, error: Any) -> ProduceError:
     fatal = bool(error.fatal())
     retriable = not fatal and error.code() not in _PERMANENT
-    return ProduceError(topic, partition, f"{error.name()}: {error.str()}", retriable=retriable, fatal=fatal)
+    return ProduceError(
+        *(topic, partition, f"{error.name()}: {error.str()}"),
+        retriable=retriable,
+        fatal=fatal,
+        of_record=error.code() in _OF_RECORD,
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agents.quarantine import CRASHED, TRIES
+from agents.quarantine import ALONE, CRASHED, TOGETHER
 from deploy.local_kafka import LocalKafka
 from schemas.codec import encode_json
 from schemas.records import (
@@ -129,7 +129,7 @@ def same(letter: DeadLetter, topic: str, key: bytes, value: bytes) -> bool:
 def test_a_record_at_which_every_worker_dies(
     local_kafka: LocalKafka, new_load: NewLoad, tmp_path: Path, workers: int
 ) -> None:
-    """Three deaths at its batch, one at the record alone; then it is set aside."""
+    """Two deaths at its batch, three at the record alone; then it is set aside."""
     load = new_load(local_kafka.bootstrap)
     cluster = load.cluster
     numbers = range(1, workers + 1)
@@ -149,7 +149,7 @@ def test_a_record_at_which_every_worker_dies(
     assert letter.key == entity_key(C, kill.entity_id)
     assert letter.value == encode_json(kill)
     deaths = [len(cluster.logs(number)) - 1 for number in numbers]
-    assert max(deaths) == TRIES + 1, deaths
+    assert max(deaths) == TOGETHER + ALONE, deaths
     assert f"offset {letter.offset} is set aside" in "".join(
         log for number in numbers for log in cluster.logs(number)
     )

@@ -13,7 +13,6 @@ from streams.domain.ids import customer_key, entity_key, reference_key
 from tests.simulation.faults import PACED, faults
 from tests.simulation.items import (
     ANY,
-    DEADLY,
     EPOCH,
     KINDS,
     LENGTH,
@@ -58,9 +57,6 @@ def story(seed: int, *, sites: Sequence[str] = (), ambush: bool = False) -> Stor
     items += _poison(companies, random)
     moments = [item.at for item in items] + [900.0 * number for number in range(1, 7)]
     items += faults(setting, random, sites, seed, moments)
-    deadly = [item for item in items if isinstance(item, Publish) and item.value == DEADLY]
-    # Of two the one may be blamed for the deaths by the other, and who dies at both is blamed at random.
-    items = [item for item in items if item not in deadly[1:]]
     targets = [item.how for item in items if isinstance(item, Fault) and item.to == ANY]
     if any(how.endswith(PACED) for how in targets) or (targets and random.random() < 0.3):
         setting = replace(setting, rate=0.2)
