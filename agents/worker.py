@@ -56,8 +56,6 @@ _CATCH_UP = 60.0
 _WATCH = 1.0
 _STOP_WITHIN = 25
 """Seconds: the answers of providers are waited for eight, batches ten; an orchestrator kills after thirty."""
-_NO_CLOCK = 20 * 365 * 24 * 3600 * 1000
-"""Milliseconds since the epoch: no broker was there before 1990."""
 _PREFLIGHT = 10.0
 """Seconds for the brokers' first answer: a wrong address is told soon, a starting broker is met again."""
 
@@ -110,7 +108,7 @@ class Worker:
             unread=lambda: self._hold.unread,
             membership_age=self._membership_age,
             tables_age=self._tables_age,
-            disagreement=lambda: max(clock.disagreement(), self._brokers_disagreement()),
+            disagreement=lambda: max(clock.disagreement(), self._producer.disagreement),
             session_timeout=settings.session_timeout / 1000,
         )
         self._host = Host(shared, self._senders, limits, _options(settings), self._gate)
@@ -128,7 +126,7 @@ class Worker:
             self._host,
             ends=Ends(settings.broker, self._security).of,
             topic=self._outputs.topic,
-            disagreement=self._brokers_disagreement,
+            disagreement=lambda: self._producer.disagreement,
         )
         self._hold = Hold(
             [self._prefix + name for name in INPUT_TOPICS],
@@ -229,12 +227,6 @@ class Worker:
             low,
         )
         self._host.restart_at(self._place(tp), low)
-
-    def _brokers_disagreement(self) -> int:
-        """Milliseconds by which our clock and the brokers' differ."""
-        found = self._producer.disagreement
-        # librdkafka's mock broker has no clock: it stamps every record 1,234 ms after the epoch.
-        return 0 if 0 <= self._clock.now() - found < _NO_CLOCK else found
 
     def _membership_age(self) -> float:
         return self.app.membership_age()

@@ -28,6 +28,10 @@ Record = tuple[bytes, bytes | None]
 
 Headers = Sequence[tuple[str, bytes]]
 
+_FIRST_STAMP = 10**12
+"""Milliseconds since the epoch: no broker was there in 2001. librdkafka's mock broker has no clock and stamps
+every record 1,234 ms after the epoch."""
+
 # The broker, or librdkafka, said that this record will never be taken; anything else may pass next time.
 _PERMANENT = frozenset(
     {
@@ -121,7 +125,7 @@ class _Batch:
                 self.offsets[message.partition()] = offset
             if self.answered + 1 == self.expected:
                 kind, stamp = message.timestamp()
-                if kind == TIMESTAMP_LOG_APPEND_TIME:
+                if kind == TIMESTAMP_LOG_APPEND_TIME and stamp >= _FIRST_STAMP:
                     self.stamp = stamp
         elif self.failure is None:
             self.failure = _failure(self._topic, message.partition(), error)

@@ -44,24 +44,3 @@ async def test_a_worker_with_a_dead_partition_is_not_ready(worker: Worker) -> No
     status = worker.status()
     assert not status["ready"]
     assert [reason for reason in status["not_ready"] if "died" in reason]
-
-
-@pytest.mark.parametrize(
-    ("years_of", "told"),
-    [
-        ("the mock broker", False),
-        ("a broker an hour behind", True),
-        ("us, in 1970", True),
-        ("us, in 2090", True),
-    ],
-)
-async def test_a_broker_without_a_clock_is_no_reason_not_to_send(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch, years_of: str, told: bool
-) -> None:
-    """Found on the embedded broker, whose records all bear the time 1,234."""
-    year = 365 * 24 * 3600 * 1000
-    ours = {"us, in 1970": 5_000, "us, in 2090": 120 * year}.get(years_of, 56 * year)
-    brokers = {"the mock broker": 1_234, "a broker an hour behind": ours - 3_600_000}.get(years_of, 56 * year)
-    monkeypatch.setattr(worker._clock, "now", lambda: ours)
-    worker._producer._disagreement = abs(ours - brokers)
-    assert (worker._brokers_disagreement() > 0) is told

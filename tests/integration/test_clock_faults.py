@@ -15,9 +15,6 @@ from streams.domain.ids import customer_key
 from streams.kafka.partitioner import partition_for
 from tests.support.cluster import PARTITIONS, Worker
 from tests.support.faults import Load, NewLoad, loads
-from tests.support.local_kafka import local_kafka
-
-__all__ = ["local_kafka"]
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

@@ -16,10 +16,7 @@ from tests.support.broker_topics import Topics
 from tests.support.cluster import Cluster, Worker
 from tests.support.disks import DAMAGES, copy, may_mount, put_back, small_disk
 from tests.support.faults import Load, NewLoad, loads
-from tests.support.local_kafka import local_kafka
 from tests.support.shop import DAY, MINUTE, change, facts
-
-__all__ = ["local_kafka"]
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 

@@ -24,9 +24,6 @@ from streams.kafka.topic_ids import TopicIds
 from streams.kafka.topics import TopicPlan, check, create, topic_plan
 from streams.settings import Settings
 from streams.stages.fencing import LogRecord
-from tests.support.local_kafka import local_kafka
-
-__all__ = ["local_kafka"]
 
 pytestmark = pytest.mark.kafka
 

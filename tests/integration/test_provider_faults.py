@@ -12,9 +12,6 @@ import pytest
 from deploy.local_kafka import LocalKafka
 from schemas.records import DeliveryState
 from tests.support.faults import MailControl, NewLoad, loads
-from tests.support.local_kafka import local_kafka
-
-__all__ = ["local_kafka"]
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

@@ -19,9 +19,7 @@ from examples.shift_day import main as shift_day
 from schemas.records import DeliveryState
 from tests.support.burst import SETTINGS, Burst, clock_file
 from tests.support.cluster import DEADLINE, TOPIC_OF, kafka_cluster
-from tests.support.local_kafka import PROPERTIES, local_kafka, need_kafka
-
-__all__ = ["local_kafka"]
+from tests.support.local_kafka import PROPERTIES, need_kafka
 
 pytestmark = pytest.mark.kafka
 

@@ -29,10 +29,7 @@ from tests.support.broker_topics import Topics
 from tests.support.cluster import TOPIC_OF, Cluster
 from tests.support.deadly import DEADLY, mortal
 from tests.support.faults import Due, Load, NewLoad, loads
-from tests.support.local_kafka import local_kafka
 from tests.support.shop import C, change, facts, notification, status_of
-
-__all__ = ["local_kafka"]
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 

@@ -10,10 +10,7 @@ import pytest
 from deploy.local_kafka import LocalKafka
 from tests.support.cluster import Worker
 from tests.support.faults import Load, NewLoad, loads
-from tests.support.local_kafka import local_kafka
 from tests.support.releases import unpack
-
-__all__ = ["local_kafka"]
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 

@@ -18,10 +18,7 @@ from streams.domain.ids import customer_key, entity_key
 from streams.kafka.partitioner import partition_for
 from tests.support.burst import clock_file
 from tests.support.cluster import Cluster, Worker, kafka_cluster
-from tests.support.local_kafka import local_kafka
 from tests.support.shop import HOUR, MINUTE, C, ann, change, facts, notification, reminder, shop
-
-__all__ = ["local_kafka"]
 
 pytestmark = pytest.mark.kafka
 

@@ -13,10 +13,7 @@ from schemas.records import EntityKind
 from tests.support.broker_topics import Topics
 from tests.support.cluster import DEADLINE, Cluster, kafka_cluster
 from tests.support.faults import NewLoad, loads
-from tests.support.local_kafka import local_kafka
 from tests.support.shop import change, facts
-
-__all__ = ["local_kafka"]
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 

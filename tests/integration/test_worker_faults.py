@@ -17,10 +17,7 @@ from schemas.records import DeliveryState
 from streams.domain.reasons import Reason
 from tests.support.cluster import Worker
 from tests.support.faults import Load, MailControl, NewLoad, connections, frozen, loads, seeds, tell
-from tests.support.local_kafka import local_kafka
 from tests.support.shop import MINUTE
-
-__all__ = ["local_kafka"]
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

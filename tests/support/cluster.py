@@ -18,13 +18,14 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email import message_from_string
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import AdminClient
 
 from agents.connections import RECORDS
 from console.demo.processes import Child, DemoError, Processes, read_ready
@@ -529,6 +530,16 @@ def kafka_cluster(
         yield cluster
     finally:
         cluster.stop()
+        if topics:
+            _delete(bootstrap, [topic.name for topic in plan])
+
+
+def _delete(bootstrap: str, topics: list[str]) -> None:
+    """So that the broker does not look after them for the rest of the tests."""
+    admin: Any = AdminClient({"bootstrap.servers": bootstrap}, logger=SILENT)
+    for deleted in admin.delete_topics(topics, request_timeout=10).values():
+        with suppress(KafkaException):  # a broker that is away takes them with it
+            deleted.result(10)
 
 
 def _key_of(reference: Reference) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, Message, Producer, TopicPartition
 
 from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.partitioner import partition_for
@@ -164,6 +164,25 @@ async def test_a_repeat_that_the_broker_recognised_is_acknowledged_without_an_of
     batch.delivered(None, report)
     await asyncio.wait_for(batch.done, 10)
     assert (batch.offsets, batch.failure) == ({}, None)
+
+
+@pytest.mark.parametrize(("stamp", "taken"), [(1_234, 0), (10**12 - 1, 0), (10**12, 10**12)])
+async def test_a_broker_without_a_clock_says_nothing_of_ours(stamp: int, taken: int) -> None:
+    """Found on the embedded broker, whose records all bear the time 1,234."""
+
+    class Message:
+        def offset(self) -> int:
+            return 5
+
+        def partition(self) -> int:
+            return 0
+
+        def timestamp(self) -> tuple[int, int]:
+            return TIMESTAMP_LOG_APPEND_TIME, stamp
+
+    batch = _Batch(asyncio.get_running_loop(), "t", 1)
+    batch.delivered(None, Message())
+    assert batch.stamp == taken
 
 
 async def test_a_dead_thread_of_acknowledgements_is_told(
