@@ -43,8 +43,8 @@ class Instant:
         """Nothing to release."""
 
 
-def senders(_: SenderSettings, __: Clock) -> Mapping[Channel, Sender]:
-    return {Channel.SMS: Instant()}
+def senders(_: SenderSettings, __: Clock) -> Mapping[Channel, list[Sender]]:
+    return {Channel.SMS: [Instant()]}
 
 
 def main() -> None:
