@@ -7,6 +7,7 @@ import mailbox
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -22,6 +23,7 @@ Examples:
   carillon gateway --set gateway_port=8080 --set gateway_proxies=1
   carillon gateway bounce < mail              one bounce mail; made for a mail server's pipe
   carillon gateway bounce --mbox bounces.mbox
+  carillon gateway bounce --maildir ~/Maildir
 
 docs/gateway.md says how to set up the SMS provider, the proxy and the mail pipe.
 """
@@ -58,10 +60,17 @@ def gateway(context: click.Context, overrides: tuple[str, ...]) -> None:
 
 @gateway.command()
 @click.option("--mbox", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A mailbox file.")
+@click.option(
+    "--maildir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A Maildir: what is new in it is taken down and marked as read.",
+)
 @set_option
 @click.pass_obj
-def bounce(outer: tuple[str, ...], overrides: tuple[str, ...], mbox: Path | None) -> None:
-    """Take down a bounce mail from standard input, or all of a mailbox file.
+def bounce(
+    outer: tuple[str, ...], overrides: tuple[str, ...], mbox: Path | None, maildir: Path | None
+) -> None:
+    """Take down a bounce mail from standard input, or all of a mailbox.
 
     Exit codes are those of sysexits.h: 0 taken down, or nothing for us (then a line on standard error says
     so); 75 try again later (no brokers, wrong settings: the mail server keeps the mail). Handing a mail in
@@ -71,6 +80,7 @@ def bounce(outer: tuple[str, ...], overrides: tuple[str, ...], mbox: Path | None
     Examples:
       carillon gateway bounce < mail
       carillon gateway bounce --mbox /var/mail/bounces
+      carillon gateway bounce --maildir /var/mail/bounces
     """
     try:
         settings = given_settings((*outer, *overrides))
@@ -78,8 +88,7 @@ def bounce(outer: tuple[str, ...], overrides: tuple[str, ...], mbox: Path | None
 
         from agents.gateway.process import take_bounces  # noqa: PLC0415 - imports a Kafka client
 
-        mails = _of_mbox(mbox) if mbox is not None else iter([_of_pipe()])
-        account = asyncio.run(take_bounces(settings, mails))
+        account = asyncio.run(take_bounces(settings, _mails(mbox, maildir)))
     except SettingsError as error:
         _later("the settings are wrong: " + "; ".join(error.problems))
     except Exception as error:  # noqa: BLE001 - whatever it is, a bounce that is refused is lost
@@ -95,6 +104,12 @@ def bounce(outer: tuple[str, ...], overrides: tuple[str, ...], mbox: Path | None
 def _later(why: str) -> None:
     click.echo(f"try again later: {why}", err=True)
     sys.exit(os.EX_TEMPFAIL)
+
+
+def _mails(mbox: Path | None, maildir: Path | None) -> Iterator[bytes]:
+    if mbox is not None:
+        return _of_mbox(mbox)
+    return _of_maildir(maildir) if maildir is not None else iter([_of_pipe()])
 
 
 def _of_pipe() -> bytes:
@@ -115,3 +130,18 @@ def _of_mbox(path: Path) -> Iterator[bytes]:
             yield box.get_bytes(key)
     finally:
         box.close()
+
+
+def _of_maildir(path: Path) -> Iterator[bytes]:
+    """Whoever asks for the next mail has taken the one before: that moves on to where the read ones are."""
+    from senders.dsn import LONGEST  # noqa: PLC0415 - imports much of the mail package
+
+    for new in sorted((path / "new").iterdir()):
+        try:
+            with new.open("rb") as file:
+                raw = file.read(LONGEST)
+        except FileNotFoundError:  # somebody else reads here, too
+            continue
+        yield raw
+        with suppress(FileNotFoundError):
+            new.rename(path / "cur" / f"{new.name}:2,S")

@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email import message_from_string
+from mailbox import Maildir
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -268,6 +269,22 @@ def test_a_mail_pipe(cluster: Cluster, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert b"bounces: 1, addresses blocked: 1, not about our mail: 1" in done.stderr
     assert b"mail.example" not in done.stderr
+
+
+def test_a_maildir(cluster: Cluster, tmp_path: Path) -> None:
+    given = environment(cluster, tmp_path)
+    box = Maildir(tmp_path / "box")
+    for sample in (samples.POSTFIX, samples.OUT_OF_OFFICE):
+        box.add(samples.as_bytes(sample))
+    unreachable = given | {environment_name("broker"): "127.0.0.1:1"}
+    assert pipe(b"", unreachable, "--maildir", str(tmp_path / "box")).returncode == os.EX_TEMPFAIL
+    assert len(list((tmp_path / "box" / "new").iterdir())) == 2, "kept while no broker answers"
+    done = pipe(b"", given, "--maildir", str(tmp_path / "box"))
+    assert done.returncode == 0, done.stderr
+    assert [message.get_flags() for message in Maildir(tmp_path / "box")] == ["S", "S"]
+    said = b"bounces: 1, addresses blocked: 0, not about our mail: 1"
+    assert said in done.stderr, "a report that returns no link of ours is noted and blocks nothing"
+    assert b"not about our mail: 0" in pipe(b"", given, "--maildir", str(tmp_path / "box")).stderr
 
 
 def test_a_mail_is_kept_while_no_broker_answers(cluster: Cluster, tmp_path: Path) -> None:
