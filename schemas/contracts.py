@@ -61,6 +61,8 @@ _RECORDS: Mapping[str, type[r.Record]] = {
     "delivery": r.Delivery,
     "provider-event": r.ProviderEvent,
     "dead-letter": r.DeadLetter,
+    "user": r.User,
+    "audit-entry": r.AuditEntry,
 }
 
 
@@ -99,6 +101,8 @@ TOPICS: Mapping[str, str] = {
     "delivery-log": "delivery",
     "provider-events": "provider-event",
     "dead-letters": "dead-letter",
+    "users": "user",
+    "audit": "audit-entry",
 }
 """Topic by its usual name, to contract."""
 

@@ -445,6 +445,85 @@ class ProviderEvent(Record, frozen=True, kw_only=True):
     received_at: int
 
 
+# --- the console: who may do what, and who did ------------------------------------------------------
+
+
+class Role(StrEnum):
+    """Each may do what the one before may."""
+
+    VIEWER = "viewer"
+    EDITOR = "editor"
+    ADMIN = "admin"
+
+
+class Token(Record, frozen=True, kw_only=True):
+    """A bearer token of a user; it may do what the user may."""
+
+    _private = frozenset({"hash"})
+
+    id: str
+    name: str = ""
+    """What it is used for."""
+    hash: str
+    """SHA-256 of the token, in hexadecimal."""
+    created_at: int
+    expires_at: int | None = None
+
+
+class User(Record, frozen=True, kw_only=True):
+    """Who may use the console (topic users). Keyed by the id alone: a person may work for several
+    companies."""
+
+    _private = frozenset({"password"})
+
+    id: str
+    """What they log in with, and what mailboxes name them by: normally their e-mail address."""
+    name: str = ""
+    password: str = ""
+    """``scrypt$n$r$p$salt$hash``; empty: no log-in by password."""
+    roles: dict[str, Role] = {}
+    """By company; ``*`` is all companies."""
+    tokens: tuple[Token, ...] = ()
+    enabled: bool = True
+    version: int
+    changed_at: int = 0
+    changed_by: str = ""
+
+
+class AuditWhat(StrEnum):
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+class AuditField(Record, frozen=True, kw_only=True):
+    """One field that was changed, in the words of a shop file; None: it was, or is, not there."""
+
+    field: str
+    old: str | None = None
+    new: str | None = None
+
+
+class AuditEntry(Record, frozen=True, kw_only=True):
+    """Who changed what (topic audit). Keyed by the company."""
+
+    id: str
+    """32 hexadecimal digits; the same for every repeat."""
+    company: str
+    at: int
+    user: str = ""
+    """Empty: nobody in particular (``carillon apply`` without ``--as``)."""
+    way: str
+    """``api``, ``page`` or ``cli``."""
+    kind: str
+    """``rule``, ``template``, ``location``, ..."""
+    record_id: str
+    what: AuditWhat
+    version: int = 0
+    """Of the record, afterwards."""
+    fields: tuple[AuditField, ...] = ()
+
+
 class DeadLetter(Record, frozen=True, kw_only=True):
     """A record that could not be worked on, with why. Keyed like the original."""
 

@@ -159,6 +159,13 @@ class Settings:
         choices=("provider", "carillon"),
     )
 
+    # The console
+    console_host: str = _at("127.0.0.1", "Address on which the console listens.")
+    console_port: int = _at(6068, "Its port; 0: a free one.", low=0)
+    console_proxies: int = _at(
+        0, "Proxies in front of the console whose X-Forwarded-For is believed (their number).", low=0
+    )
+
     # Operation
     web_host: str = _at("127.0.0.1", "Address of /live, /ready, /status and /metrics.")
     web_port: int = _at(6066, "Its port; 0: a free one.", low=0)

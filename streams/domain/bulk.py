@@ -100,7 +100,7 @@ class _Copier:
             if other.locations is None or location in other.locations:
                 off = "" if other.enabled else ", which is switched off"
                 message = f"{location!r} is already covered by the equal rule {other.id!r}{off}"
-                return [Problem("locations", message)]
+                return [Problem("locations", message, "taken")]
         new = msgspec.structs.replace(
             rule,
             id=self._free_id(rule, location),

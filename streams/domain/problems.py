@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 
@@ -11,6 +12,9 @@ class Problem:
 
     field: str
     message: str
+    code: str = dataclasses.field(default="invalid", compare=False)
+    """For programs: ``invalid``, ``missing``, ``unknown`` (the company has no such thing), ``range``,
+    ``combination`` (not together with another field), ``access``, ``taken``."""
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}"

@@ -37,7 +37,7 @@ def at(field: str, name: str) -> str:
 def check_id(value: str, field: str) -> list[Problem]:
     """Ids are joined with ``/`` into keys and stand in paths of the API, so they don't contain it."""
     if not value:
-        return [Problem(field, "needs an id")]
+        return [Problem(field, "needs an id", "missing")]
     if len(value) > LONGEST_ID:
         return [Problem(field, f"an id has at most {LONGEST_ID} characters, this one {len(value)}")]
     if _has_control(value) or "/" in value or value != value.strip():
@@ -49,7 +49,7 @@ def check_text(value: str, field: str, *, needed: bool = False, lines: bool = Fa
     """A name or another short text that is shown to people and may stand in a header. ``lines``: it may
     have several."""
     if needed and not value.strip():
-        return [Problem(field, "must not be empty")]
+        return [Problem(field, "must not be empty", "missing")]
     if len(value) > LONGEST_NAME:
         return [Problem(field, f"has {len(value)} characters, at most {LONGEST_NAME} are allowed")]
     if _has_control(value.replace("\n", "") if lines else value):
@@ -99,13 +99,13 @@ def check_company(company: Company, catalog: Catalog, *, field: str = "") -> lis
         ("duplicate_window", company.duplicate_window),
     ):
         if not 0 <= value <= A_YEAR:
-            problems.append(Problem(at(field, name), f"{value} ms is out of range: 0 to 366 days"))
+            problems.append(Problem(at(field, name), f"{value} ms is out of range: 0 to 366 days", "range"))
     for name, value in (
         ("customer_daily_cap", company.customer_daily_cap),
         ("segment_budget", company.segment_budget),
     ):
         if value < 0:
-            problems.append(Problem(at(field, name), f"{value} is less than 0; use 0 for no limit"))
+            problems.append(Problem(at(field, name), f"{value} is less than 0; use 0 for no limit", "range"))
     return problems
 
 
@@ -130,10 +130,14 @@ def check_status(status: Status, catalog: Catalog, *, field: str = "") -> list[P
     for kind in EntityKind:
         if kind is not status.entity and catalog.status(status.company, kind, status.id) is not None:
             problems.append(
-                Problem(at(field, "id"), f"{status.id!r} is already a status of {kind}s; choose another id")
+                Problem(
+                    at(field, "id"),
+                    f"{status.id!r} is already a status of {kind}s; choose another id",
+                    "taken",
+                )
             )
     if not status.names:
-        problems.append(Problem(at(field, "names"), "needs a name in at least one language"))
+        problems.append(Problem(at(field, "names"), "needs a name in at least one language", "missing"))
     for tag, name in status.names.items():
         problems += check_language(tag, at(field, f"names.{tag}"))
         problems += check_text(name, at(field, f"names.{tag}"), needed=True)
@@ -163,14 +167,18 @@ def check_mailbox(mailbox: Mailbox, catalog: Catalog, *, field: str = "") -> lis
         path = at(field, f"users[{number}]")
         problems += check_text(user, path, needed=True)
         if user in mailbox.users[:number]:
-            problems.append(Problem(path, f"{user!r} is named twice"))
+            problems.append(Problem(path, f"{user!r} is named twice", "taken"))
     return problems
 
 
 def check_owner(company: str, catalog: Catalog, field: str) -> list[Problem]:
     """The record belongs to a company that is set up."""
     if catalog.company(company) is None:
-        return [Problem(at(field, "company"), f"there is no company {quoted(company)}; set it up first")]
+        return [
+            Problem(
+                at(field, "company"), f"there is no company {quoted(company)}; set it up first", "unknown"
+            )
+        ]
     return []
 
 

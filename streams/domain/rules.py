@@ -57,19 +57,34 @@ def _check_trigger(rule: Rule, field: str) -> list[Problem]:
                 Problem(
                     at(field, "trigger"),
                     f"a reminder has the trigger before_time, not {rule.trigger}; or make it a notification",
+                    "combination",
                 )
             ]
         if rule.entity is EntityKind.LEAD:
-            return [Problem(at(field, "kind"), "a lead has no scheduled time: it can't have reminders")]
+            return [
+                Problem(
+                    at(field, "kind"), "a lead has no scheduled time: it can't have reminders", "combination"
+                )
+            ]
         return []
     if rule.trigger is Trigger.BEFORE_TIME:
-        return [Problem(at(field, "trigger"), "before_time is for reminders; make the rule a reminder")]
+        return [
+            Problem(
+                at(field, "trigger"), "before_time is for reminders; make the rule a reminder", "combination"
+            )
+        ]
     if rule.entity is EntityKind.LEAD and rule.trigger is Trigger.STATUS_CHANGED:
         return [
-            Problem(at(field, "trigger"), "for leads name the status: use status_changed_to with a status")
+            Problem(
+                at(field, "trigger"),
+                "for leads name the status: use status_changed_to with a status",
+                "combination",
+            )
         ]
     if rule.entity is EntityKind.LEAD and rule.trigger is Trigger.TIME_CHANGED:
-        return [Problem(at(field, "trigger"), "a lead has no scheduled time that could change")]
+        return [
+            Problem(at(field, "trigger"), "a lead has no scheduled time that could change", "combination")
+        ]
     return []
 
 
@@ -77,12 +92,18 @@ def _check_status(rule: Rule, catalog: Catalog, field: str) -> list[Problem]:
     path = at(field, "status_id")
     if rule.trigger is not Trigger.STATUS_CHANGED_TO:
         if rule.status_id:
-            return [Problem(path, f"belongs to the trigger status_changed_to, not to {rule.trigger}")]
+            return [
+                Problem(
+                    path, f"belongs to the trigger status_changed_to, not to {rule.trigger}", "combination"
+                )
+            ]
         return []
     if not rule.status_id:
-        return [Problem(path, "status_changed_to needs the status")]
+        return [Problem(path, "status_changed_to needs the status", "missing")]
     if catalog.status(rule.company, rule.entity, rule.status_id) is None:
-        return [Problem(path, f"the company has no status {quoted(rule.status_id)} for {rule.entity}s")]
+        return [
+            Problem(path, f"the company has no status {quoted(rule.status_id)} for {rule.entity}s", "unknown")
+        ]
     return []
 
 
@@ -91,16 +112,26 @@ def _check_times(rule: Rule, field: str) -> list[Problem]:
     if rule.kind is RuleKind.NOTIFICATION:
         if rule.offset != 0:
             problems.append(
-                Problem(at(field, "offset"), "belongs to reminders; a notification may have a delay")
+                Problem(
+                    at(field, "offset"),
+                    "belongs to reminders; a notification may have a delay",
+                    "combination",
+                )
             )
         problems += _check_amount(rule.delay, rule.delay_unit, 0, at(field, "delay"))
     else:
         if rule.delay != 0:
-            problems.append(Problem(at(field, "delay"), "belongs to notifications; a reminder has an offset"))
+            problems.append(
+                Problem(
+                    at(field, "delay"), "belongs to notifications; a reminder has an offset", "combination"
+                )
+            )
         problems += _check_amount(rule.offset, rule.offset_unit, 1, at(field, "offset"))
     if rule.max_lateness is not None and not 0 <= rule.max_lateness <= A_YEAR:
         problems.append(
-            Problem(at(field, "max_lateness"), f"{rule.max_lateness} ms is out of range: 0 to 366 days")
+            Problem(
+                at(field, "max_lateness"), f"{rule.max_lateness} ms is out of range: 0 to 366 days", "range"
+            )
         )
     return problems
 
@@ -108,7 +139,7 @@ def _check_times(rule: Rule, field: str) -> list[Problem]:
 def _check_amount(amount: int, unit: Unit, least: int, field: str) -> list[Problem]:
     if least <= amount <= MOST[unit]:
         return []
-    return [Problem(field, f"{amount} {unit} is out of range: {least} to {MOST[unit]} {unit}")]
+    return [Problem(field, f"{amount} {unit} is out of range: {least} to {MOST[unit]} {unit}", "range")]
 
 
 def _check_working_hours(rule: Rule, field: str) -> list[Problem]:
@@ -117,24 +148,34 @@ def _check_working_hours(rule: Rule, field: str) -> list[Problem]:
         return []
     if rule.kind is RuleKind.REMINDER:
         return [
-            Problem(path, "a reminder goes at its moment before the scheduled time; only notifications wait")
+            Problem(
+                path,
+                "a reminder goes at its moment before the scheduled time; only notifications wait",
+                "combination",
+            )
         ]
     if rule.entity is EntityKind.LEAD:
-        return [Problem(path, "a lead has no location whose working hours could be waited for")]
+        return [
+            Problem(path, "a lead has no location whose working hours could be waited for", "combination")
+        ]
     return []
 
 
 def _check_template(rule: Rule, catalog: Catalog, field: str) -> list[Problem]:
     path = at(field, "template_id")
     if not rule.template_id:
-        return [Problem(path, "needs a template")]
+        return [Problem(path, "needs a template", "missing")]
     template = catalog.template(rule.company, rule.template_id)
     if template is None:
-        return [Problem(path, f"the company has no template {quoted(rule.template_id)}")]
+        return [Problem(path, f"the company has no template {quoted(rule.template_id)}", "unknown")]
     missing = missing_texts(template, rule.channel)
     if missing:
         return [
-            Problem(path, f"template {template.id!r} can't be sent as {rule.channel}: it needs {missing}")
+            Problem(
+                path,
+                f"template {template.id!r} can't be sent as {rule.channel}: it needs {missing}",
+                "combination",
+            )
         ]
     return []
 
@@ -165,10 +206,10 @@ def _check_mailbox(
     if not rule.mailbox_id:
         return []
     if rule.channel is not Channel.EMAIL:
-        return [Problem(path, "belongs to e-mail; an SMS has no mailbox")]
+        return [Problem(path, "belongs to e-mail; an SMS has no mailbox", "combination")]
     mailbox = catalog.mailbox(rule.company, rule.mailbox_id)
     if mailbox is None:
-        return [Problem(path, f"the company has no mailbox {quoted(rule.mailbox_id)}")]
+        return [Problem(path, f"the company has no mailbox {quoted(rule.mailbox_id)}", "unknown")]
     if (
         previous is not None
         and previous.company == rule.company
@@ -183,10 +224,15 @@ def _check_mailbox(
                 path,
                 f"{who} has no access to {mailbox.address}; only {', '.join(mailbox.users) or 'nobody'} may "
                 "choose it",
+                "access",
             )
         ]
     if not mailbox.connected:
-        return [Problem(path, f"{mailbox.address} is not connected; connect it again or choose another")]
+        return [
+            Problem(
+                path, f"{mailbox.address} is not connected; connect it again or choose another", "combination"
+            )
+        ]
     return []
 
 
@@ -195,13 +241,17 @@ def _check_locations(rule: Rule, catalog: Catalog, field: str) -> list[Problem]:
     if rule.locations is None:
         return []
     if rule.entity is EntityKind.LEAD:
-        return [Problem(path, "a lead has no location: its rules are for all locations")]
+        return [Problem(path, "a lead has no location: its rules are for all locations", "combination")]
     if not rule.locations:
-        return [Problem(path, "the list is empty: name a location, or leave it out for all locations")]
+        return [
+            Problem(path, "the list is empty: name a location, or leave it out for all locations", "missing")
+        ]
     problems: list[Problem] = []
     for number, location in enumerate(rule.locations):
         if location in rule.locations[:number]:
-            problems.append(Problem(f"{path}[{number}]", f"{location!r} is named twice"))
+            problems.append(Problem(f"{path}[{number}]", f"{location!r} is named twice", "taken"))
         elif catalog.location(rule.company, location) is None:
-            problems.append(Problem(f"{path}[{number}]", f"the company has no location {quoted(location)}"))
+            problems.append(
+                Problem(f"{path}[{number}]", f"the company has no location {quoted(location)}", "unknown")
+            )
     return problems

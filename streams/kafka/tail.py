@@ -37,7 +37,8 @@ class TailRecord:
 
 class Tail:
     """One topic, every partition (or only ``partitions``), from the beginning on, or from the records that
-    the broker got at ``since`` (milliseconds). Blocking; not for use within an event loop."""
+    the broker got at ``since`` (milliseconds), or from the offsets in ``start``. Blocking; not for use within
+    an event loop."""
 
     def __init__(
         self,
@@ -47,10 +48,12 @@ class Tail:
         *,
         partitions: Collection[int] | None = None,
         since: int | None = None,
+        start: Mapping[int, int] | None = None,
     ) -> None:
         self._topic = topic
         self._only = partitions
         self._since = since
+        self._start = start or {}
         self._offsets = Offsets(bootstrap, security)
         self._next: dict[int, int] = {}
         self._consumer = Consumer(
@@ -122,6 +125,21 @@ class Tail:
             if not records:
                 yield None
 
+    @property
+    def positions(self) -> Mapping[int, int]:
+        """By partition, the offset of the next record to be given out by a fetch."""
+        return self._next
+
+    def fetch(self, timeout: float) -> list[TailRecord]:
+        """What has come, at the latest after ``timeout`` seconds; nothing while there is no such topic."""
+        if not self._next:
+            self._assign(self._offsets.ends([self._topic]))
+        return self._fetch(timeout) if self._next else []
+
+    def ends(self) -> Mapping[int, int]:
+        """Where the partitions end now. Raises KafkaException."""
+        return self._offsets.ends([self._topic]).get(self._topic, {})
+
     def close(self) -> None:
         self._consumer.close()
 
@@ -129,7 +147,7 @@ class Tail:
         if self._next or self._topic not in ends:
             return
         wanted = [n for n in ends[self._topic] if self._only is None or n in self._only]
-        self._next = dict.fromkeys(wanted, 0)
+        self._next = {number: self._start.get(number, 0) for number in wanted}
         if self._since is not None:
             self._next |= self._offsets_at(self._since, wanted)
         # Offset 0 by its number, not as OFFSET_BEGINNING: asking where the log begins costs a new reader half

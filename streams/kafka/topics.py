@@ -122,6 +122,9 @@ def topic_plan(settings: Settings) -> tuple[TopicPlan, ...]:
         plan("dead-letters", stream(90)),
         # Keyed by customer, so that whoever owns a partition of the timers reads what came of its messages.
         plan("provider-events", stream(14), same_as="timers"),
+        # Read whole by consoles alone; few records.
+        plan("users", changelog(), 1),
+        plan("audit", stream(3 * 366), 1),
     )
 
 
