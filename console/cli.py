@@ -28,6 +28,7 @@ COMMANDS: dict[str, Entry] = {
     "senders": Entry(
         "console.senders:senders", "Try the providers with one message; print the DNS records for e-mail."
     ),
+    "console": Entry("console.serve:console", "Serve the HTTP API; set up who may use it."),
     "demo": Entry("console.demo.command:demo", "Watch a simulated repair shop and what its customers get."),
     "topics": Entry("console.topics:topics", "Create and check Carillon's topics."),
     "apply": Entry("console.apply:apply", "Publish a company's statuses, locations, templates and rules."),

@@ -278,6 +278,11 @@ def _without_defaults(**fields: tuple[object, object]) -> Plain:
     return {name: value for name, (value, default) in fields.items() if value != default}
 
 
+def field_changes(old: ShopRecord | None, new: ShopRecord | None) -> tuple[FieldChange, ...]:
+    """In the words of a shop file."""
+    return _field_changes({} if old is None else plain(old), {} if new is None else plain(new))
+
+
 def _field_changes(old: Plain, new: Plain) -> tuple[FieldChange, ...]:
     before, after = dict(_leaves(old)), dict(_leaves(new))
     return tuple(

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 
 import msgspec
 
+from console.service.kinds import template_problems
 from console.shop_difference import ChangeItem, FieldChange, difference, dump, held, held_by, settled
 from console.shop_records import ShopFile, load, parse
 from console.shop_yaml import FileProblem, line_of
 from schemas.records import Company, Rule, Template
 from streams.domain.catalog import Catalog
 from streams.domain.problems import Problem
-from streams.domain.reference import check_id, check_text
 from streams.domain.rules import (
     check_company,
     check_location,
@@ -26,7 +26,6 @@ from streams.domain.rules import (
     check_status,
     missing_texts,
 )
-from streams.domain.templating import check_template
 
 __all__ = [
     "ChangeItem",
@@ -93,12 +92,8 @@ def _problems(shop: ShopFile, catalog: Catalog, after: Catalog, user: str | None
 
 
 def _check_template(template: Template, company: Company, after: Catalog) -> list[Problem]:
-    users = frozenset(rule.entity for rule in after.rules_of(company.id) if rule.template_id == template.id)
-    return [
-        *check_id(template.id, "id"),
-        *check_text(template.name, "name"),
-        *check_template(template, kinds=users or None, languages={company.language}),
-    ]
+    users = [rule for rule in after.rules_of(company.id) if rule.template_id == template.id]
+    return template_problems(template, users, {company.language})
 
 
 def _check_other_rule(rule: Rule, shop: ShopFile) -> Iterator[Problem]:

@@ -1,0 +1,1 @@
+"""The HTTP API: routes, forms and doors over what ``console.service`` does."""

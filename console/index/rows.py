@@ -1,0 +1,103 @@
+"""Records of the topics as rows. Everything may come twice, and older after newer."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+import msgspec
+
+from schemas.records import AuditEntry, Delivery, Suppression
+from streams.domain.life import AT_PROVIDER, WAITING
+
+PENDING = frozenset((*WAITING, *AT_PROVIDER))
+
+_encode = msgspec.json.encode
+
+_DELIVERY = """
+INSERT INTO delivery VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (company, id) DO UPDATE SET
+    location_id = CASE WHEN excluded.location_id = '' THEN location_id ELSE excluded.location_id END,
+    state = excluded.state, pending = excluded.pending, moment = excluded.moment,
+    transition = excluded.transition, record = excluded.record
+WHERE excluded.transition > delivery.transition
+"""
+_SUPPRESSION = """
+INSERT INTO suppression VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (company, id) DO UPDATE SET version = excluded.version, record = excluded.record
+WHERE excluded.version > suppression.version
+"""
+
+
+def moment_of(delivery: Delivery) -> int:
+    """When it goes (pending), went, or was given up."""
+    if delivery.state not in PENDING:
+        return delivery.at
+    if delivery.next_at is not None:
+        return delivery.next_at
+    return delivery.at if delivery.due_at is None else delivery.due_at
+
+
+def put_deliveries(database: sqlite3.Connection, found: Sequence[Delivery]) -> None:
+    database.executemany(
+        "INSERT OR IGNORE INTO step VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                one.company,
+                one.delivery_id,
+                one.transition,
+                one.state.value,
+                one.reason,
+                one.at,
+                moment_of(one) if one.state in PENDING else None,
+                one.note,
+            )
+            for one in found
+        ],
+    )
+    database.executemany(
+        _DELIVERY,
+        [
+            (
+                one.company,
+                one.delivery_id,
+                one.kind.value,
+                one.entity_id,
+                one.customer_id,
+                one.rule_id,
+                one.location_id,
+                one.state.value,
+                one.state in PENDING,
+                moment_of(one),
+                one.transition,
+                _encode(one),
+            )
+            for one in found
+        ],
+    )
+
+
+def put_suppressions(
+    database: sqlite3.Connection, found: Sequence[tuple[str, str, Suppression | None]]
+) -> None:
+    """In order, each with its company and name; None is a tombstone."""
+    for company, name, one in found:
+        if one is None:
+            database.execute("DELETE FROM suppression WHERE company = ? AND id = ?", (company, name))
+        else:
+            row = (company, name, one.channel.value, one.version, _encode(one))
+            database.execute(_SUPPRESSION, row)
+
+
+def put_audit(database: sqlite3.Connection, found: Sequence[AuditEntry]) -> None:
+    database.executemany(
+        "INSERT OR IGNORE INTO audit VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(one.company, one.id, one.at, one.user, one.kind, one.record_id, _encode(one)) for one in found],
+    )
+
+
+def put_positions(database: sqlite3.Connection, topic: str, positions: dict[int, int]) -> None:
+    database.executemany(
+        "INSERT OR REPLACE INTO position VALUES (?, ?, ?)",
+        [(topic, number, next_) for number, next_ in positions.items()],
+    )

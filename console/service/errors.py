@@ -1,0 +1,47 @@
+"""Why something was not done. Each says what a person can do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from streams.domain.problems import Problem
+
+
+class ServiceError(Exception):
+    """Base of those below."""
+
+
+class NotThereError(ServiceError):
+    """There is no such thing, or it is not for the eyes of whoever asks: they can't tell which."""
+
+
+class NotAllowedError(ServiceError):
+    """The role does not reach."""
+
+
+class RefusedError(ServiceError):
+    """What was given is wrong, field by field."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(map(str, problems)))
+
+
+class ChangedError(ServiceError):
+    """Somebody else has changed it since it was read. ``version``: what it has now; None: it is gone."""
+
+    def __init__(self, version: int | None) -> None:
+        self.version = version
+        super().__init__("it has been changed since it was read")
+
+
+class InUseError(ServiceError):
+    """Others refer to it, or it is there already."""
+
+
+class NotWrittenError(ServiceError):
+    """The brokers did not acknowledge it, or it was not read back in time. The same may be tried again."""
+
+    def __init__(self, detail: str, *, fatal: bool = False) -> None:
+        self.fatal = fatal
+        super().__init__(detail)
