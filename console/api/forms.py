@@ -116,6 +116,8 @@ class CompanyForm(Form, frozen=True, kw_only=True):
     customer_daily_cap: Short = 0
     duplicate_window: Long = 0
     segment_budget: Short = 0
+    smart_encoding: bool = True
+    sms_help: Text = ""
     version: Any = None
 
 

@@ -34,7 +34,7 @@ from streams.domain.templating import sample_segments
 
 T = TypeVar("T")
 
-_READ_ONLY = frozenset({"id", "company", "version", "changed_at", "changed_by"})
+READ_ONLY = frozenset({"id", "company", "version", "changed_at", "changed_by"})
 
 RECORDS: dict[str, Any] = {
     "company": Company,
@@ -247,7 +247,7 @@ def _record(kind: RecordKind, call: Call, id_: str) -> Any:
     if isinstance(form, MailboxForm):
         return _mailbox(form, call, id_)
     fields = {
-        name: getattr(form, name) for name in RECORDS[kind.name].__struct_fields__ if name not in _READ_ONLY
+        name: getattr(form, name) for name in RECORDS[kind.name].__struct_fields__ if name not in READ_ONLY
     }
     return msgspec.convert(msgspec.to_builtins(own | fields), RECORDS[kind.name])
 
