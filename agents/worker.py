@@ -8,8 +8,10 @@ import os
 import platform
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from faust.types import TP
@@ -33,6 +35,7 @@ from schemas.contracts import TOPICS
 from schemas.records import Channel
 from schemas.registry import open_registry
 from senders.factory import build_senders
+from senders.http_sms_settings import HttpSmsSettings, read_description
 from senders.settings import DkimKey, GmailSettings, SenderSettings, SmtpSettings, Tls, TwilioSettings
 from streams.clock import SystemClock, clock_of
 from streams.domain.catalog import Catalog
@@ -348,7 +351,8 @@ def run(settings: Settings) -> None:
 
 
 def sender_settings(settings: Settings) -> SenderSettings:
-    """The provider accounts that are set; a channel without one is not sent."""
+    """The provider accounts that are set; a channel without one is not sent. Raises OSError and ValueError
+    for a description of a provider that can't be read."""
     sms = email = None
     if settings.sms_account:
         sms = TwilioSettings(
@@ -371,7 +375,23 @@ def sender_settings(settings: Settings) -> SenderSettings:
             send_timeout=settings.smtp_timeout / 1000,
             envelope_from=settings.smtp_envelope_from,
         )
-    return SenderSettings(sms=sms, email=email, dkim=_dkim(settings), gmail=_gmail(settings))
+    return SenderSettings(
+        sms=sms, http_sms=_http_sms(settings), email=email, dkim=_dkim(settings), gmail=_gmail(settings)
+    )
+
+
+def _http_sms(settings: Settings) -> HttpSmsSettings | None:
+    if not settings.http_sms:
+        return None
+    try:
+        described = read_description(Path(settings.http_sms).read_text("utf-8"), settings.http_sms_token)
+    except ValueError as error:
+        raise ValueError(f"{settings.http_sms}: {error}") from None
+    return replace(
+        described,
+        answer_timeout=settings.sms_timeout / 1000,
+        connections=settings.sms_in_flight,
+    )
 
 
 def _dkim(settings: Settings) -> tuple[DkimKey, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from schemas.records import Channel
+from senders.http_sms import HttpSms
 from senders.mailboxes import Mailboxes
 from senders.sender import Sender
 from senders.settings import SenderSettings
@@ -25,4 +26,9 @@ def build_senders(settings: SenderSettings, clock: Clock) -> dict[Channel, list[
 
 def sms_senders(settings: SenderSettings, clock: Clock) -> list[Sender]:
     """Every SMS account that is set up, the one to use first in front. Opens no connection yet."""
-    return [TwilioSms(settings.sms, clock)] if settings.sms is not None else []
+    accounts: list[Sender] = []
+    if settings.sms is not None:
+        accounts.append(TwilioSms(settings.sms, clock))
+    if settings.http_sms is not None:
+        accounts.append(HttpSms(settings.http_sms, clock))
+    return accounts

@@ -52,6 +52,20 @@ _BUSY = Verdict(Kind.RETRY, Reason.PROVIDER_BUSY)
 _CLOSING = Verdict(Kind.RETRY, Reason.PROVIDER_BUSY, pause=True)
 _SILENT = Verdict(Kind.UNKNOWN, Reason.NO_ANSWER)
 
+NAMED_VERDICTS: Mapping[str, Verdict] = {
+    "invalid_recipient": _GONE,
+    "not_reachable": _BAD,
+    "opted_out": _OPTED_OUT,
+    "no_sender": _SENDER,
+    "content": _CONTENT,
+    "refused": _REFUSED,
+    "throttled": _THROTTLED,
+    "account": _ACCOUNT,
+    "busy": _BUSY,
+    "unknown": _SILENT,
+}
+"""What the description of a provider may call an outcome."""
+
 # --- Twilio ------------------------------------------------------------------------------------------
 
 TWILIO_CODES: Mapping[int, Verdict] = {
@@ -100,6 +114,7 @@ TWILIO_CODES: Mapping[int, Verdict] = {
     20404: _ACCOUNT,  # no such account
     30002: _ACCOUNT,  # suspended
     63038: _ACCOUNT,  # the account's daily limit
+    21609: _ACCOUNT,  # the address for receipts is not acceptable: our public_url, and so every message's
 }
 """Codes of an HTTP 4xx answer, and of a receipt's ``ErrorCode`` (30xxx)."""
 
@@ -122,9 +137,14 @@ HTTP_DEFAULT = _SILENT
 
 def twilio_verdict(status: int, code: int | None) -> Verdict:
     """For an HTTP answer that is not 2xx. A 5xx is unknown whatever code it carries."""
-    family = status // 100
-    if family == 4 and code is not None and code in TWILIO_CODES:
+    if status // 100 == 4 and code is not None and code in TWILIO_CODES:
         return TWILIO_CODES[code]
+    return http_verdict(status)
+
+
+def http_verdict(status: int) -> Verdict:
+    """For an HTTP answer of which nothing more is known."""
+    family = status // 100
     return HTTP_STATUSES.get(status) or HTTP_CLASSES.get(family) or HTTP_DEFAULT
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from senders.http_sms_settings import HttpSmsSettings
 from streams.secret import Secret
 
 LONGEST_VALIDITY = 36_000
@@ -169,6 +170,8 @@ class SenderSettings:
     """What is None is not sent by this process."""
 
     sms: TwilioSettings | None = None
+    http_sms: HttpSmsSettings | None = None
+    """Steps in for ``sms``, or is the only one."""
     email: SmtpSettings | None = None
     dkim: tuple[DkimKey, ...] = ()
     """What leaves by ``email`` is signed with each."""

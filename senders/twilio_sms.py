@@ -210,21 +210,21 @@ def _parameters(message: SmsMessage, left: int) -> dict[str, object]:
         "body": message.text,
         "validity_period": max(1, min(left // 1000, LONGEST_VALIDITY)),
         "smart_encoded": False,
-        "messaging_service_sid" if _is_service(message.sender) else "from_": message.sender,
+        "messaging_service_sid" if is_service(message.sender) else "from_": message.sender,
     }
     if message.status_url:
         parameters["status_callback"] = message.status_url + CALLBACK_RETRIES
     return parameters
 
 
-def _is_service(sender: str) -> bool:
+def is_service(sender: str) -> bool:
     """``MG`` and 32 hexadecimal digits; an alphanumeric sender has at most 11 characters."""
     return sender.startswith("MG") and len(sender) == 34
 
 
 def _fits(item: Any, message: SmsMessage, since: int, until: int) -> bool:
     """Twilio's times have whole seconds, rounded down."""
-    sender = item.messaging_service_sid if _is_service(message.sender) else item.from_
+    sender = item.messaging_service_sid if is_service(message.sender) else item.from_
     return (
         item.direction != "inbound"
         and item.to == message.to

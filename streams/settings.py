@@ -99,6 +99,10 @@ class Settings:
     sms_api: str = _at("", "Base URL of the provider's API; empty: the provider's own.")
     sms_timeout: int = _at(15_000, "Time after which an SMS without an answer is unknown.", low=100)
     sms_in_flight: int = _at(64, "SMS under way at once.", low=1)
+    http_sms: str = _at(
+        "", "File that describes a second SMS provider (TOML), or the only one; empty: there is none."
+    )
+    http_sms_token: Secret = _at(Secret(""), "Where its token or password is: env:NAME or file:PATH.")
     smtp_host: str = _at("", "Mail relay; empty: no e-mail is sent by this worker.")
     smtp_port: int = _at(587, "Its port.", low=1)
     smtp_tls: str = _at("starttls", "Encryption to the relay.", choices=("starttls", "tls", "none"))

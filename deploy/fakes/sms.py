@@ -130,12 +130,9 @@ class SmsFake:
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         app = web.Application()
-        base = "/2010-04-01/Accounts/{account}/Messages"
+        app.add_routes(self.routes())
         app.add_routes(
             [
-                web.post(base + ".json", self._create),
-                web.get(base + ".json", self._list),
-                web.get(base + "/{sid}.json", self._fetch),
                 web.post("/_control", self._control),
                 web.get("/_messages", self._dump),
                 web.get("/", self._page),
@@ -147,6 +144,15 @@ class SmsFake:
         await site.start()
         address = self._runner.addresses[0]
         self.host, self.port = address[0], address[1]
+
+    def routes(self) -> list[web.RouteDef]:
+        """The API itself."""
+        base = "/2010-04-01/Accounts/{account}/Messages"
+        return [
+            web.post(base + ".json", self._create),
+            web.get(base + ".json", self._list),
+            web.get(base + "/{sid}.json", self._fetch),
+        ]
 
     async def stop(self) -> None:
         self._stopping.set()
@@ -358,6 +364,9 @@ class SmsFake:
                 return web.Response(status=201)
             case _:
                 pass
+        return self._accepted(entry)
+
+    def _accepted(self, entry: Entry) -> web.Response:
         return web.json_response(_public(entry), status=201)
 
     # --- people and tests ------------------------------------------------------------------------------
