@@ -114,7 +114,7 @@ TWILIO_CODES: Mapping[int, Verdict] = {
     20404: _ACCOUNT,  # no such account
     30002: _ACCOUNT,  # suspended
     63038: _ACCOUNT,  # the account's daily limit
-    21609: _ACCOUNT,  # the address for receipts is not acceptable: our public_url, and so every message's
+    21609: _ACCOUNT,  # the address for receipts won't do: our public_url, and so every message's
 }
 """Codes of an HTTP 4xx answer, and of a receipt's ``ErrorCode`` (30xxx)."""
 
