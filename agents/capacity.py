@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from schemas.records import Channel
-from senders.breaker import State
 from senders.lanes import Call, Lane
+from senders.pauses import Pauses
 from senders.sender import Sender
+from senders.shares import Shares
 from streams.domain.messages import Outcome
 from streams.stages.ready import Room
 from streams.stages.round import InquiryOrder, SendOrder
 
 
 class Capacity:
-    """``limits``: messages (and questions) at each channel's providers at once."""
+    """``limits``: messages (and questions) at each channel's providers at once. ``shares``: with the other
+    workers; None: there are none. ``pauses``: what operators have stopped; ``wake`` when that changes."""
 
-    def __init__(self, senders: Mapping[Channel, Sequence[Sender]], limits: Mapping[Channel, int]) -> None:
-        self._lanes = {channel: Lane(channel, senders[channel], limits[channel]) for channel in senders}
+    def __init__(
+        self,
+        senders: Mapping[Channel, Sequence[Sender]],
+        limits: Mapping[Channel, int],
+        shares: Shares | None = None,
+        pauses: Pauses | None = None,
+    ) -> None:
+        self.pauses = pauses or Pauses()
+        self._lanes = {
+            channel: Lane(channel, senders[channel], limits[channel], shares, self.pauses)
+            for channel in senders
+        }
         self.waiting: set[asyncio.Event] = set()
         """Pumps that have more to send than there was room for."""
 
@@ -35,14 +47,14 @@ class Capacity:
 
     def end(self, call: Call, outcome: Outcome | None, now: int) -> None:
         self._lanes[call.channel].end(call, outcome, now)
-        self._wake()
+        self.wake()
 
     def ask(self, order: InquiryOrder) -> None:
         self._lanes[order.channel].used += 1
 
     def asked(self, order: InquiryOrder) -> None:
         self._lanes[order.channel].used -= 1
-        self._wake()
+        self.wake()
 
     def sender(self, order: InquiryOrder) -> Sender:
         """Whom to ask."""
@@ -51,11 +63,19 @@ class Capacity:
     def in_flight(self) -> dict[Channel, int]:
         return {channel: lane.used for channel, lane in self._lanes.items()}
 
-    def states(self, now: int) -> dict[Channel, Mapping[str, State]]:
+    def backlog(self, waiting: Callable[[Channel], int]) -> dict[str, int]:
+        """What waits for each account with a rate, where so many messages wait for a channel."""
+        return {
+            account: number
+            for channel, lane in self._lanes.items()
+            for account, number in lane.backlog(waiting(channel)).items()
+        }
+
+    def states(self, now: int) -> dict[Channel, Mapping[str, str]]:
         """By channel and provider."""
         return {channel: lane.states(now) for channel, lane in self._lanes.items()}
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         for event in self.waiting:
             event.set()
         self.waiting.clear()

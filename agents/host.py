@@ -14,6 +14,7 @@ from agents.partition import Shared
 from agents.sender_partition import SenderPartition
 from schemas.records import Channel
 from senders.sender import Sender
+from senders.shares import Shares
 from streams.stages.firing import Options
 
 log = logging.getLogger(__name__)
@@ -39,10 +40,11 @@ class Host:
         limits: Mapping[Channel, int],
         options: Options,
         gate: Gate,
+        shares: Shares | None = None,
     ) -> None:
         self._shared = shared
         self._options = options
-        self.capacity = Capacity(senders, limits)
+        self.capacity = Capacity(senders, limits, shares)
         self.entities: dict[Place, EntityPartition] = {}
         self.timers: dict[int, SenderPartition] = {}
         self.ready = False
@@ -169,6 +171,14 @@ class Host:
         began = {place: part.step_began for place, part in self.entities.items()}
         began |= {place: part.step_began for place, part in timers.items()}
         return {f"{topic}[{number}]": at for (topic, number), at in began.items() if at is not None}
+
+    def waiting(self, channel: Channel) -> int:
+        """Due messages that the channel has not taken yet, as many as are known in memory."""
+        return sum(sum(part.waiting(channel).values()) for part in self.timers.values())
+
+    def backlog(self) -> dict[str, int]:
+        """See ``Capacity.backlog``."""
+        return self.capacity.backlog(self.waiting)
 
     def _parts(self) -> list[EntityPartition | SenderPartition]:
         return [*self.entities.values(), *self.timers.values()]

@@ -241,7 +241,8 @@ class Overview:
             found[str(channel)] = {
                 "providers": {provider: str(state) for provider, state in states.items()},
                 "in_flight": in_flight[channel],
-                "queued": sum(sum(part.waiting(channel).values()) for part in source.host.timers.values()),
+                "queued": source.host.waiting(channel),
+                "paused_companies": list(capacity.pauses.companies(channel)),
             }
         return found
 

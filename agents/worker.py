@@ -24,6 +24,7 @@ from agents.host import Host, Place
 from agents.lookout import Lookout
 from agents.outputs import Outputs
 from agents.overview import Overview, Sources, Status
+from agents.pacing import Pacing
 from agents.partition import RocksDisk, Shared
 from agents.patience import PatientRegistry
 from agents.progress import RestoreProgress
@@ -36,7 +37,9 @@ from schemas.records import Channel
 from schemas.registry import open_registry
 from senders.factory import build_senders
 from senders.http_sms_settings import HttpSmsSettings, read_description
+from senders.pacing import paced
 from senders.settings import DkimKey, GmailSettings, SenderSettings, SmtpSettings, Tls, TwilioSettings
+from senders.shares import Shares
 from streams.clock import SystemClock, clock_of
 from streams.domain.catalog import Catalog
 from streams.kafka.app import BatchApp, batch_app, run_worker
@@ -114,7 +117,20 @@ class Worker:
             disagreement=lambda: max(clock.disagreement(), self._producer.disagreement),
             session_timeout=settings.session_timeout / 1000,
         )
-        self._host = Host(shared, self._senders, limits, _options(settings), self._gate)
+        # A clock that somebody drives runs faster than workers can tell each other anything.
+        shares = Shares(shared.name) if isinstance(clock, SystemClock) else None
+        self._host = Host(shared, self._senders, limits, _options(settings), self._gate, shares)
+        capacity = self._host.capacity
+        self._pacing = Pacing(
+            settings.broker,
+            self._security,
+            self._outputs,
+            shares or Shares(""),
+            capacity.pauses,
+            backlog=self._host.backlog if shares is not None else dict,
+            on_pauses=capacity.wake,
+            now=clock.now,
+        )
         self._tables = ReferenceTables(
             settings.broker,
             self._security,
@@ -169,6 +185,7 @@ class Worker:
         await self._registry.preload([self._prefix + name for name in INPUT_TOPICS])
         await self._producer.start()
         await self._tables.start()
+        await self._pacing.start()
         for channel in Channel:
             if channel not in self._senders:
                 log.warning("no provider for %s is set: such messages wait in the store", channel)
@@ -199,6 +216,7 @@ class Worker:
         self._lookout.stop()
         await self._host.close()
         await self._tables.reader.stop()
+        await self._pacing.stop()
         for sender in chain.from_iterable(self._senders.values()):
             await sender.close()
         await self._producer.stop()
@@ -212,6 +230,7 @@ class Worker:
 
     async def _rebalanced(self, *_: Any, **__: Any) -> None:
         await self._tables.caught_up(_CATCH_UP)
+        await self._pacing.caught_up(_CATCH_UP)
         assigned = self.app.consumer.assignment()
         await self._host.resume([self._place(tp) for tp in assigned])
         self._hold.assigned(assigned)
@@ -245,6 +264,7 @@ class Worker:
         return (
             self._host.failure()
             or self._tables.reader.failure
+            or self._pacing.failure
             or self._hold.failure
             or self._lookout.failure
             or self._producer.failure
@@ -360,6 +380,7 @@ def sender_settings(settings: Settings) -> SenderSettings:
             token=settings.sms_token,
             answer_timeout=settings.sms_timeout / 1000,
             connections=settings.sms_in_flight,
+            **paced(settings.sms_per_minute),
             api_base=settings.sms_api or "https://api.twilio.com",
         )
     if settings.smtp_host:
@@ -374,6 +395,7 @@ def sender_settings(settings: Settings) -> SenderSettings:
             command_timeout=settings.smtp_timeout / 1000,
             send_timeout=settings.smtp_timeout / 1000,
             envelope_from=settings.smtp_envelope_from,
+            **paced(settings.smtp_per_minute),
         )
     return SenderSettings(
         sms=sms, http_sms=_http_sms(settings), email=email, dkim=_dkim(settings), gmail=_gmail(settings)

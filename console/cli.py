@@ -34,6 +34,7 @@ COMMANDS: dict[str, Entry] = {
     "apply": Entry("console.apply:apply", "Publish a company's statuses, locations, templates and rules."),
     "export": Entry("console.apply:export", "Print what a company has as a shop file."),
     "rules": Entry("console.rules:rules", "List and delete a company's rules."),
+    "channels": Entry("console.channels:channels", "Pause a channel at once, or a company on it; resume it."),
     "feed": Entry("console.feed:feed", "Show what was, will be and was not sent about an entity, and why."),
     "check-events": Entry(
         "console.check_events:check_events", "Say which changes would be accepted, and what each would send."

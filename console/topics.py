@@ -14,7 +14,8 @@ from streams.kafka.security import librdkafka_config
 from streams.kafka.topics import TopicPlan, check, create, topic_plan
 from streams.settings import Settings
 
-DAY = 86_400_000
+HOUR = 3_600_000
+DAY = 24 * HOUR
 
 EXAMPLES = """\b
 Examples:
@@ -113,7 +114,8 @@ def _problems(settings: Settings, plan: tuple[TopicPlan, ...]) -> list[Problem]:
 def _kept(topic: TopicPlan) -> str:
     if topic.cleanup == "compact":
         return "newest of each key"
-    return counted(int(topic.config["retention.ms"]) // DAY, "day")
+    retention = int(topic.config["retention.ms"])
+    return counted(retention // DAY, "day") if retention >= DAY else counted(retention // HOUR, "hour")
 
 
 def _owner(topic: TopicPlan) -> str:

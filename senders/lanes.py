@@ -12,9 +12,14 @@ from dataclasses import dataclass, field
 
 from schemas.records import Channel
 from senders.breaker import Breaker, State, Turn
+from senders.pacing import Pace
+from senders.pauses import Pauses
 from senders.sender import Sender
+from senders.shares import SharedBucket, Shares
 from streams.domain.messages import Outcome
 from streams.stages.ready import Room
+
+PAUSED = "paused"
 
 
 @dataclass(slots=True)
@@ -22,22 +27,21 @@ class Account:
     """A provider account as this worker knows it."""
 
     sender: Sender
+    pace: Pace | None
     breaker: Breaker = field(default_factory=Breaker)
 
     def room(self, now: int, most: int) -> int:
         """How many messages may begin now, at most ``most``."""
-        bucket = self.sender.bucket
         passing = self.breaker.room(now)
         rooms = [most] if passing is None else [most, passing]
-        return max(0, min([*rooms, bucket.tokens(now)] if bucket is not None else rooms))
+        return max(0, min([*rooms, self.pace.tokens(now)] if self.pace is not None else rooms))
 
     def wait(self, now: int) -> int | None:
         """Milliseconds until ``room`` may be another; None: nobody can say, or nothing is waited for."""
-        bucket = self.sender.bucket
         passing = self.breaker.wait(now)
-        if passing is None or bucket is None:
+        if passing is None or self.pace is None:
             return passing or None
-        return max(passing, bucket.wait(now)) or None
+        return max(passing, self.pace.wait(now)) or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +54,33 @@ class Call:
 
 
 class Lane:
-    """One channel. ``limit``: messages (and questions) at its providers at once."""
+    """One channel. ``limit``: messages (and questions) at its providers at once. ``shares``: with whom the
+    accounts' rates are shared; None: this worker has all of them."""
 
-    def __init__(self, channel: Channel, senders: Sequence[Sender], limit: int) -> None:
-        self.accounts = [Account(sender) for sender in senders]
+    def __init__(
+        self,
+        channel: Channel,
+        senders: Sequence[Sender],
+        limit: int,
+        shares: Shares | None = None,
+        pauses: Pauses | None = None,
+    ) -> None:
+        self.accounts = [Account(sender, _pace(channel, sender, shares)) for sender in senders]
         self.used = 0
+        self._pauses = pauses or Pauses()
         self._channel = channel
         self._limit = limit
 
     def room(self, now: int) -> Room:
         """For the next round: all of it goes by one account."""
+        if self._pauses.paused(self._channel):
+            return Room(0, self.accounts[0].sender.name)
+        companies = dict.fromkeys(self._pauses.companies(self._channel), 0)
         for account in self.accounts:
             room = account.room(now, self._limit - self.used)
             # Probing or closed: its turn. A closed one whose tokens are used up has no stand-in.
             if room or account.breaker.state(now) is State.CLOSED:
-                return Room(room, account.sender.name)
+                return Room(room, account.sender.name, companies)
         return Room(0, self.accounts[0].sender.name)
 
     def wait(self, now: int) -> int | None:
@@ -83,20 +99,42 @@ class Lane:
             self.accounts[0],
         )
         self.used += 1
-        if account.sender.bucket is not None:
-            account.sender.bucket.take(now)
+        if account.pace is not None:
+            account.pace.take(now)
         return Call(self._channel, account, account.breaker.begin(now))
 
     def end(self, call: Call, outcome: Outcome | None, now: int) -> None:
         """``outcome`` None: the message was withdrawn before its provider was called."""
         self.used -= 1
-        sender = call.account.sender
-        if outcome is None and sender.bucket is not None:
-            sender.bucket.give_back()
+        if outcome is None and call.account.pace is not None:
+            call.account.pace.give_back()
         # What another account says (a company's mailbox on the e-mail channel) is none of this one's.
-        mine = outcome is not None and outcome.provider == sender.name
+        mine = outcome is not None and outcome.provider == call.account.sender.name
         call.account.breaker.end(call.turn, outcome if mine else None, now)
 
-    def states(self, now: int) -> Mapping[str, State]:
-        """By provider."""
-        return {account.sender.name: account.breaker.state(now) for account in self.accounts}
+    def backlog(self, waiting: int) -> dict[str, int]:
+        """Of the accounts with a rate, what waits for them, in the words of ``Shares``."""
+        return {
+            _share_name(self._channel, account.sender): waiting
+            for account in self.accounts
+            if account.pace is not None
+        }
+
+    def states(self, now: int) -> Mapping[str, str]:
+        """By provider: the state of its breaker, or ``paused``."""
+        paused = self._pauses.paused(self._channel)
+        return {
+            account.sender.name: PAUSED if paused else str(account.breaker.state(now))
+            for account in self.accounts
+        }
+
+
+def _pace(channel: Channel, sender: Sender, shares: Shares | None) -> Pace | None:
+    own = sender.bucket
+    if own is None or shares is None:
+        return own
+    return SharedBucket(shares, _share_name(channel, sender), own.rate, own.burst)
+
+
+def _share_name(channel: Channel, sender: Sender) -> str:
+    return f"{channel}/{sender.name}"

@@ -3,6 +3,28 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol, TypedDict
+
+
+class Pace(Protocol):
+    """Tokens of an account. Pure: the caller says what time it is, in milliseconds."""
+
+    def tokens(self, now_ms: int, /) -> int:
+        """How many may be taken now."""
+
+    def wait(self, now_ms: int, /) -> int:
+        """Milliseconds until it is worth looking again; 0: one is there."""
+
+    def take(self, now_ms: int, /) -> int:
+        """0: one was taken; else ``wait``."""
+
+    def give_back(self) -> None:
+        """One that was taken and not used."""
+
+
+class PaceSettings(TypedDict):
+    per_second: float
+    burst: int
 
 
 class Bucket:
@@ -11,13 +33,15 @@ class Bucket:
     Pure: the caller says what time it is. Times never have to move on; one that goes back adds nothing.
     """
 
-    __slots__ = ("_burst", "_per_milli", "_seen", "_tokens")
+    __slots__ = ("_burst", "_per_milli", "_seen", "_tokens", "burst", "rate")
 
     def __init__(self, rate: float, burst: int = 1) -> None:
         if not (rate > 0 and math.isfinite(rate)):
             raise ValueError(f"a rate is a positive number of messages per second, not {rate}")
         if burst < 1:
             raise ValueError(f"a burst is at least one message, not {burst}")
+        self.rate = rate
+        self.burst = burst
         self._per_milli = rate / 1000
         self._burst = float(burst)
         self._tokens = self._burst
@@ -54,3 +78,9 @@ class Bucket:
             elapsed = 0 if self._seen is None else now_ms - self._seen
             self._tokens = min(self._burst, self._tokens + elapsed * self._per_milli)
             self._seen = now_ms
+
+
+def paced(per_minute: int) -> PaceSettings:
+    """What an account's settings say of it; a quarter of a second's worth may go at once. 0: not paced."""
+    per_second = per_minute / 60
+    return {"per_second": per_second, "burst": max(1, math.ceil(per_second / 4))}

@@ -103,6 +103,9 @@ class Settings:
         "", "File that describes a second SMS provider (TOML), or the only one; empty: there is none."
     )
     http_sms_token: Secret = _at(Secret(""), "Where its token or password is: env:NAME or file:PATH.")
+    sms_per_minute: int = _at(
+        0, "SMS a minute that the account may send, over all workers; 0: as many as it takes.", low=0
+    )
     smtp_host: str = _at("", "Mail relay; empty: no e-mail is sent by this worker.")
     smtp_port: int = _at(587, "Its port.", low=1)
     smtp_tls: str = _at("starttls", "Encryption to the relay.", choices=("starttls", "tls", "none"))
@@ -111,6 +114,9 @@ class Settings:
     smtp_ca: str = _at("", "File with the certificate authorities of the relay.")
     smtp_timeout: int = _at(30_000, "Time in which an e-mail is handed over, or has not been sent.", low=100)
     smtp_connections: int = _at(8, "Connections to the relay, each used by one message at a time.", low=1)
+    smtp_per_minute: int = _at(
+        0, "E-mails a minute that the relay may be given, over all workers; 0: as many as it takes.", low=0
+    )
     smtp_envelope_from: str = _at(
         "", "Address that bounces of what the relay sends go to; empty: each message's own sender."
     )

@@ -97,6 +97,13 @@ def topic_plan(settings: Settings) -> tuple[TopicPlan, ...]:
             "segment.bytes": str(128 * 1024 * 1024),
         }
 
+    passing = {
+        "cleanup.policy": "delete",
+        "retention.ms": str(_HOUR),
+        # Only closed segments are deleted.
+        "segment.ms": str(_HOUR // 4),
+    }
+
     def input_(days: int) -> dict[str, str]:
         return {**safe, "cleanup.policy": "delete", "retention.ms": str(days * _DAY)}
 
@@ -112,6 +119,9 @@ def topic_plan(settings: Settings) -> tuple[TopicPlan, ...]:
     return (
         *(plan(name, input_(7)) for name in INPUT_TOPICS),
         *(plan(name, changelog(), 1) for name in REFERENCE_TOPICS),
+        # What operators have stopped; and what waits on each worker, of which the last seconds count.
+        plan("pauses", changelog(), 1),
+        plan("backlogs", {**safe, **passing}, 1),
         # Commands must outlive any stay of the senders; two weeks are a long one.
         plan("timers", stream(14)),
         plan("timers-changelog", changelog(), same_as="timers"),

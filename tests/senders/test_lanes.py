@@ -2,10 +2,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from schemas.records import Channel
 from senders.breaker import FAILURES, SHORTEST, State
 from senders.lanes import Lane
 from senders.pacing import Bucket
+from senders.pauses import Pause, Pauses, pause_key
+from senders.shares import Report, Shares
 from streams.domain.messages import Accepted, Inquiry, Message, NotFound, Outcome, RetryAt
 from streams.stages.ready import Room
 
@@ -102,3 +106,26 @@ def test_who_has_it_is_asked() -> None:
     two = lane(Way("a"), Way("b"))
     asked = [two.sender(name).name for name in ("b", "a", "", "gone")]
     assert asked == ["b", "a", "a", "a"]
+
+
+def test_what_is_paused_has_no_room() -> None:
+    pauses = Pauses()
+    one = Lane(Channel.SMS, [Way("a")], 10, pauses=pauses)
+    raw = msgspec.json.encode(Pause(since=1))
+    pauses.apply(pause_key(Channel.SMS, "acme"), raw)
+    assert (one.room(0), one.states(0)) == (Room(10, "a", {"acme": 0}), {"a": "closed"})
+    pauses.apply(pause_key(Channel.SMS), raw)
+    assert (one.room(0), one.states(0)) == (Room(0, "a"), {"a": "paused"})
+    pauses.apply(pause_key(Channel.SMS), None)
+    assert one.room(0).count == 10
+
+
+def test_a_rate_is_shared_and_what_waits_for_it_is_told() -> None:
+    shares = Shares("me")
+    one = Lane(Channel.SMS, [Way("a", Bucket(2.0, 1)), Way("b")], 10, shares)
+    assert one.backlog(7) == {"sms/a": 7}
+    assert one.room(0) == Room(0, "a"), "nobody has told yet that we are there"
+    for window in range(5):
+        shares.saw(Report("me", window, {}))
+        shares.saw(Report("other", window, {}))
+    assert one.room(4_000) == Room(1, "a")
