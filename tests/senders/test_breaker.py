@@ -120,7 +120,7 @@ def test_a_clock_that_goes_back_opens_nothing_early() -> None:
 OUTCOMES: list[Any] = [OK, NO, LOST, AWAY, GREY, SLOW, BAD, wish(3_000), None]
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 20_000), st.sampled_from(OUTCOMES), st.booleans()), max_size=60))
 def test_whatever_comes_at_most_one_probe_runs_and_it_never_stays_shut(
     steps: list[tuple[int, Outcome | None, bool]],

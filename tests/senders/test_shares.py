@@ -67,7 +67,7 @@ reports = st.lists(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(reports, st.lists(st.integers(0, 60), min_size=3, max_size=3))
 def test_shares_never_add_up_to_more_than_the_whole(
     written: list[tuple[str, int, int]], positions: list[int]
@@ -79,7 +79,7 @@ def test_shares_never_add_up_to_more_than_the_whole(
         assert sum(shares.of("sms", window) for shares in seen) <= 1 + 1e-9
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 2), st.integers(1, 700), st.integers(0, 50)), max_size=80),
     st.sampled_from((0.5, 1.0, 7.0, 100.0)),
