@@ -37,6 +37,10 @@ SEEDS ?= 300
 sim: $(READY) ## Simulate whole days with faults and crashes, by seed (SEEDS=2000; ARGS="--seed 117" tells one)
 	$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) $(ARGS)
 
+SIZE ?= small
+bench: $(READY) ## Measure everything beside its peers, into docs/performance.md (SIZE=full; ARGS="--only order_join")
+	$(BIN)/python -m tests.benchmarks --size $(SIZE) $(ARGS)
+
 check: $(READY) ## What CI checks besides the tests: formatting, lint, types, import contracts, schemas
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -55,4 +59,4 @@ audit: $(READY) ## Ask an advisory service for known vulnerabilities of the lock
 clean: ## Remove what was built, not .venv
 	rm -rf build dist demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis htmlcov *.egg-info
 
-.PHONY: help setup demo test test-kafka coverage mutants sim check lock audit clean
+.PHONY: help setup demo test test-kafka coverage mutants sim bench check lock audit clean

@@ -1,5 +1,6 @@
 """``carillon worker`` whose SMS provider answers at once, within the process: a program that the benchmarks
-start, configured by the worker's own settings. With ``entities`` as argument it runs without sender agents.
+start, configured by the worker's own settings. ``--entities``: it runs without sender agents.
+``--workers N``: so many of them, each in a folder of its own within CARILLON_DATA, until this one is ended.
 
 The provider is the simplest implementation of ``senders.sender.Sender``: nothing of the HTTP client or of a
 network is measured, everything up to the provider call is.
@@ -7,9 +8,12 @@ network is measured, everything up to the provider call is.
 
 from __future__ import annotations
 
+import argparse
 import itertools
+import os
+import signal
+import subprocess
 import sys
-from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,18 +47,42 @@ class Instant:
         """Nothing to release."""
 
 
-def senders(_: SenderSettings, __: Clock) -> Mapping[Channel, list[Sender]]:
+def senders(_: SenderSettings, __: Clock) -> dict[Channel, list[Sender]]:
+    """Instead of ``senders.factory.build_senders``."""
     return {Channel.SMS: [Instant()]}
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--entities", action="store_true")
+    parser.add_argument("--workers", type=int, default=1)
+    options = parser.parse_args()
+    if options.workers > 1:
+        several(options.workers, ["--entities"] if options.entities else [])
+        return
     worker: Any = agents.worker
     worker.build_senders = senders
-    if "entities" in sys.argv[1:]:
+    if options.entities:
         nothing = SimpleNamespace(register=lambda *_: None)
         worker.timers = worker.consents = nothing
     sys.argv = ["carillon", "worker"]
     carillon()
+
+
+def several(count: int, arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "tests.benchmarks.instant_worker", *arguments]
+    data = os.environ["CARILLON_DATA"]
+    workers = [
+        subprocess.Popen(command, env=os.environ | {"CARILLON_DATA": f"{data}/worker-{number}"})
+        for number in range(1, count + 1)
+    ]
+
+    def end(*_: object) -> None:
+        for worker in workers:
+            worker.terminate()
+
+    signal.signal(signal.SIGTERM, end)
+    sys.exit(max(abs(worker.wait()) for worker in workers))
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ _BLOCK = 5_000
 @dataclass(frozen=True)
 class Load:
     """``changes`` of orders, each of which is created and then changes its status ``each - 1`` times. Rules
-    speak of half of the statuses. One customer of ten has agreed to nothing."""
+    speak of half of the statuses."""
 
     changes: int = 500_000
     each: int = 2
@@ -56,6 +56,8 @@ class Load:
     companies: int = 100
     customers: int = 100_000
     form: str = "json"
+    refusing: bool = True
+    """Whether one customer of ten has agreed to nothing."""
     first: int = 0
     """Number of the first order, so that a warm-up has orders of its own."""
 
@@ -103,7 +105,7 @@ class Load:
     # --- customers
 
     def agreed(self, customer: int) -> bool:
-        return customer // self.companies % 10 != 9
+        return not self.refusing or customer // self.companies % 10 != 9
 
     def consents(self) -> Iterator[Customer]:
         for number in range(self.customers):
@@ -122,7 +124,7 @@ class Load:
 
     # --- orders
 
-    def _order(self, order: int) -> tuple[int, int]:
+    def place_of(self, order: int) -> tuple[int, int]:
         """(company, customer) of an order."""
         company, place = order % self.companies, order // self.companies
         each = max(1, self.customers // self.companies)
@@ -144,7 +146,7 @@ class Load:
     def orders_changed(self) -> Iterator[Change]:
         now = time.time_ns() // 1_000_000
         for order, version in self._places():
-            company, customer = self._order(order)
+            company, customer = self.place_of(order)
             before = None
             if version > 1:
                 before = Facts(status_id=self._status(order, version - 1), customer_id=f"cust-{customer}")
@@ -179,7 +181,7 @@ class Load:
                 continue
             if self._status(order, version - 1) == status:
                 continue
-            company, customer = self._order(order)
+            company, customer = self.place_of(order)
             name = f"c{company}/cust-{customer}/order-{order}/r{status[1:]}"
             hits.add(name)
             if self.agreed(customer):

@@ -100,6 +100,7 @@ class Plan:
     threads: int
     in_flight: int
     profile: Path | None = None
+    workers: int = 1
 
 
 class Bench:
@@ -121,7 +122,7 @@ class Bench:
         self._runs += 1
         load = replace(plan.load, changes=changes)
         warm = replace(load, changes=plan.warm_up, first=load.orders)
-        prefix = f"{key}.{self._runs}."
+        prefix = f"{self._folder.name}.{key}.{self._runs}."
         place = Place(
             self._bootstrap,
             prefix,
@@ -130,6 +131,7 @@ class Bench:
             load.form,
             plan.threads,
             plan.in_flight,
+            plan.workers,
         )
         asyncio.run(system.set_up(place, load))
         try:
@@ -144,10 +146,11 @@ class Bench:
         if isinstance(system, Carillon):
             self._feeder.references(prefix, load)
         self._feeder.send(f"{prefix}customer-consents", self._made("consents", load, self._feeder.consents))
+        system.start()
+        self._until(system, system.knows_customers)
         self._feeder.send(f"{prefix}orders", self._made("orders", warm, self._feeder.orders))
         early, early_sends = warm.outputs()
-        system.start()
-        self._until(system, len(early), len(early_sends))
+        self._until(system, lambda: system.settled(len(early), len(early_sends)))
         system.hold()
         say(f"{system.name}: publishing {load.changes:,} changes")
         self._feeder.send(f"{prefix}orders", self._made("orders", load, self._feeder.orders))
@@ -159,7 +162,7 @@ class Bench:
         began, used = time.monotonic(), system.cpu()
         say(f"{system.name}: measuring (process {system.pid})")
         profiler = self._profile(system)
-        self._until(system, len(early | hits), len(early_sends | sends))
+        self._until(system, lambda: system.settled(len(early | hits), len(early_sends | sends)))
         seconds, used = time.monotonic() - began, system.cpu() - used
         memory = peak_memory(system.pid)
         if profiler is not None:
@@ -176,9 +179,10 @@ class Bench:
             self._records[what, load] = make(load)
         return self._records[what, load]
 
-    def _until(self, system: System, hits: int, sends: int) -> None:
+    def _until(self, system: System, true: Callable[[], bool]) -> None:
+        """Gives up when there is no progress any more."""
         last, moved = -1.0, time.monotonic()
-        while not system.settled(hits, sends):
+        while not true():
             system.check()
             now, progress = time.monotonic(), system.progress()
             if progress != last:

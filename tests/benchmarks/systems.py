@@ -69,7 +69,11 @@ class Place:
     partitions: int
     form: str
     threads: int
+    """Of Kafka Streams."""
     in_flight: int = 1_000
+    """The workers' ``sms_in_flight``."""
+    workers: int = 1
+    """Of Carillon."""
 
 
 class System(ABC):
@@ -108,6 +112,10 @@ class System(ABC):
     @abstractmethod
     def start(self) -> None: ...
 
+    def knows_customers(self) -> bool:
+        """Whether orders may come: a join that meets a customer too early drops the hit."""
+        return True
+
     @abstractmethod
     def hold(self) -> None:
         """Reads nothing until ``go``."""
@@ -117,18 +125,16 @@ class System(ABC):
 
     def settled(self, hits: int, sends: int) -> bool:
         """Everything published so far has been worked on: so many hits and sends, in all."""
-        done = self.count("timers") >= hits and (not self.sends or self.count("sends") >= sends)
-        return done and self._nothing_unread()
-
-    def _nothing_unread(self) -> bool:
-        return True
+        return self.count("timers") >= hits and (not self.sends or self.count("sends") >= sends)
 
     def progress(self) -> float:
         """What grows as long as it works."""
         return self.count("timers") + (self.count("sends") if self.sends else 0)
 
     def count(self, topic: str) -> int:
-        return sum(self._ends.ends([self.place.prefix + topic])[self.place.prefix + topic].values())
+        """Records in it; 0 while there is no such topic."""
+        name = self.place.prefix + topic
+        return sum(self._ends.ends([name]).get(name, {}).values())
 
     def outputs(self) -> tuple[list[str], list[str]]:
         """(hits, sends) with repeats, as ``Load.outputs`` names them."""
@@ -211,10 +217,13 @@ class System(ABC):
 class Carillon(System):
     """The shipped worker with everything on; ``sends`` False: without its sender agents."""
 
-    def __init__(self, *, sends: bool = True) -> None:
+    def __init__(self, *, sends: bool = True, settings: Mapping[str, str] | None = None) -> None:
         super().__init__()
         self.name = "carillon" if sends else "carillon, entity agents"
         self.sends = sends
+        self._settings = dict(settings or {})
+        self.pending = 0
+        """How many timers are left when it has settled."""
 
     def version(self) -> str:
         found = subprocess.run(
@@ -239,18 +248,29 @@ class Carillon(System):
             "sms_account": ACCOUNT,
             "sms_token": "env:BENCH_TOKEN",
             "sms_in_flight": str(place.in_flight),
+            "hold": "0",  # as in steady state: what it reads while it works on a backlog goes out meanwhile
+            **self._settings,
         }
         environment: dict[str, str | None] = {name: None for name in os.environ if name.startswith(PREFIX)}
         environment |= {environment_name(name): value for name, value in settings.items()}
         environment["BENCH_TOKEN"] = "token"
-        (place.folder / "data" / "web.json").unlink(missing_ok=True)
-        arguments = [] if self.sends else ["entities"]
+        for file in self._addresses():
+            file.unlink(missing_ok=True)
+        arguments = ["--workers", str(place.workers)] + ([] if self.sends else ["--entities"])
         self.run([sys.executable, "-m", "tests.benchmarks.instant_worker", *arguments], environment)
 
     def hold(self) -> None:
         self.end()
 
+    def kill(self) -> None:
+        """kill -9."""
+        process, self._process = self._process, None
+        assert process is not None
+        process.kill()
+        process.wait()
+
     def go(self) -> None:
+        """Returns when it is at work: restored, and a member of the group."""
         self.start()
         end = time.monotonic() + DEADLINE
         while not self.status().get("ready"):
@@ -260,14 +280,31 @@ class Carillon(System):
             time.sleep(0.02)
 
     def status(self) -> dict[str, Any]:
-        file = self.place.folder / "data" / "web.json"
-        try:
-            where = json.loads(file.read_text())
-            with urllib.request.urlopen(f"http://127.0.0.1:{where['port']}/status", timeout=30) as answer:
-                found: dict[str, Any] = json.load(answer)
-                return found
-        except (OSError, ValueError):
-            return {}
+        """Of all workers together; empty while one of them does not answer."""
+        found: dict[str, Any] = {"ready": True, "positions": {}, "next_due": None}
+        for file in self._addresses():
+            try:
+                where = json.loads(file.read_text())
+                with urllib.request.urlopen(f"http://127.0.0.1:{where['port']}/status", timeout=30) as answer:
+                    one: dict[str, Any] = json.load(answer)
+            except (OSError, ValueError):
+                return {}
+            found["ready"] &= one["ready"]
+            for topic, offsets in one["positions"].items():
+                found["positions"].setdefault(topic, {}).update(offsets)
+            for what in ("pending", "in_flight", "queued", "sweeping"):
+                found[what] = found.get(what, 0) + one[what]
+            dues = [due for due in (found["next_due"], one["next_due"]) if due is not None]
+            found["next_due"] = min(dues, default=None)
+        return found
+
+    def _addresses(self) -> list[Path]:
+        """Where each worker says how it is reached."""
+        data = self.place.folder / "data"
+        workers = range(1, self.place.workers + 1)
+        return (
+            [data / f"worker-{n}" / "web.json" for n in workers] if len(workers) > 1 else [data / "web.json"]
+        )
 
     def settled(self, hits: int, sends: int) -> bool:
         status = self.status()
@@ -280,8 +317,8 @@ class Carillon(System):
             read = status["positions"].get(name, {})
             if any(int(read.get(str(number), 0)) < end for number, end in ends[name].items()):
                 return False
-        busy = ("pending", "in_flight", "queued", "sweeping")
-        return not self.sends or not any(status[what] for what in busy)
+        busy = ("in_flight", "queued", "sweeping")
+        return not self.sends or (status["pending"] <= self.pending and not any(status[n] for n in busy))
 
     def progress(self) -> float:
         status = self.status()
@@ -413,6 +450,15 @@ class Quix(PythonPeer):
 class StockFaust(PythonPeer):
     name = "stock faust"
     program = "faust_join.py"
+
+    def knows_customers(self) -> bool:
+        return self._customers() >= self.load.customers
+
+    def progress(self) -> float:
+        return super().progress() + self._customers()
+
+    def _customers(self) -> int:
+        return self.count(f"join-{self.place.prefix}customers-changelog")
 
     def version(self) -> str:
         import importlib.metadata  # noqa: PLC0415

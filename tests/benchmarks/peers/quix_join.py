@@ -68,10 +68,10 @@ def joined(timer: dict[str, Any], customer: dict[str, Any]) -> dict[str, Any]:
 
 matched = app.dataframe(orders).apply(match, stateful=True).filter(hit)
 matched.to_topic(timers, key=lambda timer: f"{timer['company']}/{timer['customer_id']}")
-left = app.dataframe(timers)
-left.join_asof(app.dataframe(consents), how="inner", merge=joined, name="consents").filter(agreed).to_topic(
-    sends
+found = app.dataframe(timers).join_asof(
+    app.dataframe(consents), how="inner", on_merge=joined, name="consents"
 )
+found.filter(agreed).to_topic(sends)
 
 if __name__ == "__main__":
     print(json.dumps({"rules": len(rules)}), flush=True)  # noqa: T201
