@@ -200,13 +200,12 @@ def rates(world: World, pending: int, count: int, runs: int) -> Table:
         say(f"arming {world.next:,} of {pending:,}")
         world.send(world.commands.remind(n, far + n % DAY) for n in more)
         world.settled(world.next)
-    there = world.next
+    there, said = world.next, world.commands
     found: dict[str, list[float]] = {what: [] for what in ("armed", "moved", "sent", "cancelled")}
     memory = disk = 0.0
     for turn in range(runs):
         say(f"rates, round {turn + 1} of {runs}")
         fresh = world.fresh(count)
-        said = world.commands
         steps: list[tuple[str, Callable[[int], Timer], int]] = [
             ("armed", lambda n: said.remind(n, far + n % DAY), there + count),
             ("moved", lambda n: said.remind(n, far + DAY + n % DAY), there + count),

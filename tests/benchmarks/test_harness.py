@@ -1,0 +1,118 @@
+"""The harness of the benchmarks, with tiny sizes: it runs, and notices a system that does not do its job."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deploy.local_kafka import LocalKafka
+from tests.benchmarks import growth, report, timers, worker_timers
+from tests.benchmarks.load import Load
+from tests.benchmarks.measure import Spread, Table, cpu, number, peak_memory, save
+from tests.benchmarks.order_join import Bench, Plan
+from tests.benchmarks.systems import BenchError
+from tests.support.local_kafka import local_kafka
+
+__all__ = ["local_kafka"]
+
+LOAD = Load(400, rules=10, companies=2, customers=40)
+PLAN = Plan(LOAD, warm_up=200, partitions=2, threads=1, in_flight=100)
+
+
+def test_the_cpu_of_a_process_grows_with_its_work() -> None:
+    before = cpu(os.getpid())
+    while cpu(os.getpid()) <= before:
+        sum(range(100_000))
+    assert peak_memory(os.getpid()) > 1_000_000
+
+
+def test_the_spread_of_several_runs() -> None:
+    assert str(Spread.of([3.0, 1.0, 2.0])) == "2.00 (1.00-3.00)"
+    assert str(Spread.of([2.0])) == "2.00"
+    assert [number(value) for value in (1234.5, 12.34, 0.123)] == ["1,234", "12.3", "0.12"]
+
+
+def test_tables_come_between_the_marks_of_the_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    table = Table("timers-store", "Timers", ("", "new/s"), [("store", "100")])
+    save(tmp_path, [table], {"date": "today", "machine": "this", "python": "3.11"})
+    report.main(["--out", str(tmp_path), "--page", str(page)])
+    text = page.read_text()
+    assert "| store | 100 |" in text
+    assert "python 3.11" in text
+    assert "old" not in text
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+
+
+def test_the_page_of_performance_has_the_marks() -> None:
+    report.put(report.PAGE.read_text(), [])
+
+
+@pytest.mark.parametrize("who", ["store", "slots"])
+def test_timers_in_a_store(who: str, tmp_path: Path) -> None:
+    paces = timers.own(who, tmp_path, [0, 400], 100)
+    assert [pace.pending for pace in paces] == [0, 400]
+    assert all(pace.rates.keys() == set(timers.OPERATIONS) for pace in paces)
+    assert "| store |" in timers.table(paces, [], 100).markdown() or who != "store"
+
+
+def test_one_thing_grows_at_a_time() -> None:
+    found = growth.steps([1_000, 10], [100, 10_000], [1, 2])
+    assert found == [
+        growth.Step(1_000, 100, 1),
+        growth.Step(100, 100, 1),
+        growth.Step(10_000, 10_000, 1),
+        growth.Step(1_000, 100, 2),
+    ]
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+@pytest.mark.parametrize("key", ["carillon", "carillon-entities", "streams", "faust"])
+def test_the_order_join_gives_the_same_everywhere(key: str, local_kafka: LocalKafka, tmp_path: Path) -> None:
+    if key == "streams" and shutil.which("javac") is None:
+        pytest.skip("no JDK: a JRE can't build the Kafka Streams peer")
+    result = Bench(local_kafka.bootstrap, tmp_path / key, PLAN).run(key, LOAD.changes)
+    assert result.cpu > 0
+    assert result.memory > 0
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+def test_two_workers_and_avro(local_kafka: LocalKafka, tmp_path: Path) -> None:
+    plan = replace(PLAN, load=replace(LOAD, form="avro"), workers=2)
+    assert Bench(local_kafka.bootstrap, tmp_path / "two", plan).run("carillon", LOAD.changes).cpu > 0
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+def test_a_system_whose_outputs_differ_counts_for_nothing(
+    local_kafka: LocalKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = Load.outputs
+
+    def one_less(load: Load) -> tuple[set[str], set[str]]:
+        hits, sends = right(load)
+        return hits - {min(hits)}, sends - {min(hits)}
+
+    monkeypatch.setattr(Load, "outputs", one_less)
+    with pytest.raises(BenchError, match="strange"):
+        Bench(local_kafka.bootstrap, tmp_path / "wrong", PLAN).run("carillon-entities", LOAD.changes)
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+def test_timers_through_the_whole_worker(local_kafka: LocalKafka, tmp_path: Path) -> None:
+    world = worker_timers.World(local_kafka.bootstrap, tmp_path, partitions=2, in_flight=100)
+    try:
+        world.set_up()
+        table = worker_timers.rates(world, pending=100, count=100, runs=1)
+    finally:
+        world.worker.end()
+    assert [row[0] for row in table.rows] == ["armed", "moved", "sent", "cancelled"]

@@ -1,0 +1,60 @@
+"""The workload's own idea of what must come out is what the product's stages make of it."""
+
+from __future__ import annotations
+
+from schemas.codec import Codec
+from schemas.records import EntityKind, Rule, TimerOp
+from schemas.registry import EmbeddedRegistry
+from streams.domain.catalog import Catalog
+from streams.stages.entity import FAMILIES, EntityStage, Incoming
+from streams.state.memory import MemoryStore
+from tests.benchmarks.load import Load
+
+
+def hits_of(load: Load) -> set[str]:
+    catalog = Catalog()
+    for reference in load.references():
+        catalog.apply(reference)
+    codec = Codec(EmbeddedRegistry())
+    stage = EntityStage(EntityKind.ORDER, "orders", 0, MemoryStore(FAMILIES), catalog)
+    changes = list(load.orders_changed())
+    raws = [codec.encode_change(EntityKind.ORDER, change) for change in changes]
+    decoded = codec.decode_changes(EntityKind.ORDER, list(raws))
+    records = [
+        Incoming(offset, change.occurred_at, b"", raw, read)
+        for offset, (change, raw, read) in enumerate(zip(changes, raws, decoded, strict=True))
+    ]
+    round_ = stage.step(records, len(records), changes[0].occurred_at)
+    arms = [timer for timer in round_.timers if timer.op is TimerOp.ARM]
+    return {f"{t.company}/{t.customer_id}/{t.entity_id}/{t.rule_id}" for t in arms}
+
+
+def test_what_must_come_out_is_what_the_entity_stage_makes_of_it() -> None:
+    load = Load(1_200, rules=40, companies=4, customers=100)
+    hits, sends = load.outputs()
+    assert hits_of(load) == hits
+    assert sends < hits
+
+
+def test_a_quarter_of_the_changes_hits() -> None:
+    load = Load(4_000, rules=40, companies=4, customers=100)
+    assert len(load.outputs()[0]) == 1_000
+    assert sum(isinstance(one, Rule) for one in load.references()) == 40
+
+
+def test_orders_that_change_more_often() -> None:
+    load = Load(1_200, each=4, rules=40, companies=4, customers=100)
+    assert load.orders == 300
+    assert hits_of(load) == load.outputs()[0]
+
+
+def test_a_warm_up_has_orders_of_its_own() -> None:
+    load = Load(400, rules=10, companies=2, customers=20)
+    warm = Load(400, rules=10, companies=2, customers=20, first=load.orders)
+    assert not load.outputs()[0] & warm.outputs()[0]
+
+
+def test_peers_get_the_same_rules() -> None:
+    load = Load(400, rules=10, companies=2, customers=20)
+    rules = [one for one in load.references() if isinstance(one, Rule)]
+    assert list(load.rule_lines()) == [f"{rule.company},{rule.status_id},{rule.id}" for rule in rules]
