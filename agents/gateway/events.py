@@ -3,16 +3,18 @@ address is blocked or free from now on. Decisions only; ``post`` writes them dow
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import msgspec
 
+from agents.gateway.directory import Directory
 from schemas.records import Channel, EventKind, EventStatus, ProviderEvent
 from senders.dsn import Bounce
 from senders.twilio_hooks import IncomingText, Receipt
 from streams.domain.blocks import after_start, with_cause
 from streams.domain.ids import customer_key, suppression_key
-from streams.domain.links import MessageRef
+from streams.domain.links import Links, MessageRef, Purpose
 
 MAIL = "smtp"
 """The provider of what mail servers say."""
@@ -108,6 +110,20 @@ def of_unsubscription(ref: MessageRef, status: EventStatus, now: int, lasting: s
         received_at=now,
     )
     return Happening(_about(ref, event), with_cause(lasting, "unsubscribe") if ref.address else "")
+
+
+def of_report(
+    bounce: Bounce, links: Links, directory: Directory, email_domain: str, now: int
+) -> list[Happening]:
+    """Nothing for what is not about our mail."""
+    ref = links.find(Purpose.UNSUBSCRIBE, bounce.returned)
+    if ref is not None:
+        return [of_bounce(bounce, ref, now)]
+    match = re.fullmatch(rf"<([0-9a-f]{{32}})@{re.escape(email_domain)}>", bounce.message_id)
+    if match is None:
+        return []
+    companies = directory.of_address(bounce.sender)
+    return [of_unsigned_bounce(bounce, match[1], company.id, now) for company in companies[:1]]
 
 
 def of_bounce(bounce: Bounce, ref: MessageRef, now: int) -> Happening:

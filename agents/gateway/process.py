@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import os
-import re
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 
 from agents.connections import RECORDS, broker_errors, links_of, registry_config
 from agents.gateway.directory import Directory, GatewayCatalog
-from agents.gateway.events import Happening, of_bounce, of_unsigned_bounce
+from agents.gateway.events import of_report
 from agents.gateway.metrics import GatewayMetrics
 from agents.gateway.post import Post
 from agents.gateway.server import Gateway, Parts
@@ -22,10 +21,10 @@ from agents.reference import ReferenceTables
 from schemas.codec import Codec
 from schemas.contracts import TOPICS
 from schemas.registry import open_registry
-from senders.dsn import Bounce, read_bounce
+from senders.dsn import read_bounce
 from senders.twilio_hooks import TwilioHooks
 from streams.clock import clock_of
-from streams.domain.links import Links, Purpose
+from streams.domain.links import Links
 from streams.kafka.offsets import Offsets
 from streams.kafka.producer import BatchProducer
 from streams.kafka.security import librdkafka_config
@@ -214,21 +213,12 @@ async def take_bounces(settings: Settings, mails: Iterable[bytes]) -> Account:
                 await found.tables.caught_up(_CATCH_UP)
                 read = True
             happenings = (
-                _of(bounce, links, found.directory, settings.email_domain, clock.now()) if bounce else []
+                of_report(bounce, links, found.directory, settings.email_domain, clock.now())
+                if bounce
+                else []
             )
             await found.post.take(happenings)
             bounces += bool(happenings)
             others += not happenings
             blocked += any(one.block for one in happenings)
     return Account(bounces, blocked, others)
-
-
-def _of(bounce: Bounce, links: Links, directory: Directory, domain: str, now: int) -> list[Happening]:
-    ref = links.find(Purpose.UNSUBSCRIBE, bounce.returned)
-    if ref is not None:
-        return [of_bounce(bounce, ref, now)]
-    match = re.fullmatch(rf"<([0-9a-f]{{32}})@{re.escape(domain)}>", bounce.message_id)
-    if match is None:
-        return []
-    companies = directory.of_address(bounce.sender)
-    return [of_unsigned_bounce(bounce, match[1], company.id, now) for company in companies[:1]]

@@ -103,6 +103,8 @@ class Narrator:
                     "x",
                     f"{channel} to {person.name}: nobody knows yet  [{what}] {_reason(delivery.reason)}",
                 )
+            case DeliveryState.BOUNCED:
+                return "x", f"{channel} to {person.name} came back  [{what}] {delivery.note}"
             case state if state in FINAL_STATES and delivery.reason != Reason.MOVED:
                 return "x", f"{person.name} gets no {channel}  [{what}] {_reason(delivery.reason)}"
         return None

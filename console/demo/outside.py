@@ -122,8 +122,9 @@ class Outside:
         self.lead_sms_to_gateway()
 
     def lead_sms_to_gateway(self) -> None:
-        """A provider that was started again has forgotten it."""
-        self._ask_sms({"gateway": {"public": PUBLIC, "local": self._gateway_url}})
+        """A provider that was started again has forgotten it. It posts receipts from now on."""
+        where = {"public": PUBLIC, "local": self._gateway_url}
+        self._ask_sms({"gateway": where, "receipts": ["sent", "delivered"]})
 
     def act(self, act: Act) -> None:
         """Raises DemoError where what was meant to be taken is not."""

@@ -21,6 +21,7 @@ from schemas.records import DeliveryState, EntityKind, Rule, StatusKind, Unit
 SCENE = "providers"
 _SENT, _SUPPRESSED = DeliveryState.SENT, DeliveryState.SUPPRESSED
 _RETRYING, _UNKNOWN = DeliveryState.RETRYING, DeliveryState.UNKNOWN
+_DELIVERED, _BOUNCED = DeliveryState.DELIVERED, DeliveryState.BOUNCED
 _BLOCKED = "suppressed_address"
 _SOON = 5 * MINUTE
 
@@ -37,6 +38,11 @@ def _stop(script: Script, people: People) -> None:
     person, entity = _order(script, people, "Gravel bike, full service", "09:10")
     shop = script.shop
     _expect(script, "a new order is confirmed", entity, shop.on_created(EntityKind.ORDER), _SENT, "09:10")
+    # A receipt comes when it comes: it is on the checklist, and not in the story.
+    script.expect(
+        SCENE, "the provider reports that it arrived", entity, shop.on_created(EntityKind.ORDER), _DELIVERED,
+        by=at(WARSAW, "2026-04-03 12:00"),
+    )  # fmt: skip
     line = f'{person.name} answers "Stop, please!" to the shop\'s number: a signed request to the gateway'
     _act(script, "09:12", line, TextBack(person, "Stop, please!"))
     when = at(WARSAW, "2026-04-02 09:40")
@@ -72,6 +78,8 @@ def _bounce(script: Script, people: People) -> None:
         f"the mail server of {person.name} returns the e-mail: 5.1.1, no such user; it reaches the mail pipe"
     )
     _act(script, "09:32", line, ReportBounce(person))
+    booked = script.shop.on_created(EntityKind.APPOINTMENT)
+    _expect(script, "the log has it as bounced", entity, booked, _BOUNCED, "09:32")
     _no_more_mails(script, "bounced", entity, at(WARSAW, "2026-04-04 12:00"))
 
 

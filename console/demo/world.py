@@ -37,7 +37,14 @@ from streams.kafka.topics import ENTITY_TOPICS, REFERENCE_TOPICS, partition_coun
 from streams.settings import PREFIX, Settings
 
 PARTITIONS = 4
-CONSUMED = (*ENTITY_TOPICS, "customer-consents", "consents", "timers", *REFERENCE_TOPICS)
+CONSUMED = (
+    *ENTITY_TOPICS,
+    "customer-consents",
+    "consents",
+    "timers",
+    "provider-events",
+    *REFERENCE_TOPICS,
+)
 _SESSION_TIMEOUT = 6000
 """Milliseconds until the group notices that a worker was killed: short, so that the story goes on soon, and
 longer than a busy machine keeps a worker from its heartbeat."""
