@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+from agents.gate import Gate
 from agents.intake import too_large, wrong_form
 from agents.partition import PartitionStore, Shared
 from agents.steps import StepLock
@@ -27,8 +28,9 @@ class EntityPartition:
     """``batch`` for the agent; ``reference_changed`` when rules change. Sweeps run in a task of their own
     between batches."""
 
-    def __init__(self, shared: Shared, topic: str, partition: int) -> None:
+    def __init__(self, shared: Shared, gate: Gate, topic: str, partition: int) -> None:
         self._shared = shared
+        self._gate = gate
         self._topic = topic
         self._kind = TOPICS[topic]
         self._partition = partition
@@ -39,7 +41,7 @@ class EntityPartition:
         self._state = PartitionStore(
             shared, f"{topic}-state", partition, FAMILIES, lambda _, records: restored(records), snapshot
         )
-        self._stage = self._new_stage()
+        self._stage = self._state.built(self._new_stage)
 
     async def open(self) -> None:
         """Restores the store and begins to apply rules that changed meanwhile."""
@@ -74,6 +76,12 @@ class EntityPartition:
         async with self._lock:
             if self._sweeper is not None:
                 await self._state.look(end)
+
+    async def say_again(self) -> None:
+        """Writes to the changelog what it says already."""
+        async with self._lock:
+            if self._sweeper is not None:
+                await self._state.commit(snapshot(self._state.store, [SOURCE]), [])
 
     def restart_at(self, offset: int) -> None:
         """The topic was made anew: its offsets begin again. Versions still tell what is newer."""
@@ -154,6 +162,8 @@ class EntityPartition:
             self._wake.clear()
             more = True
             while more:
+                # By a clock that is ahead, appointments to come are over, and nobody reminds of them.
+                await self._gate.until_clock()
                 more = await asyncio.shield(self._sweep_once())
                 await asyncio.sleep(0)
 
@@ -167,4 +177,7 @@ class EntityPartition:
         return round_ is not None
 
     def _new_stage(self) -> EntityStage:
-        return EntityStage(self._kind, self._topic, self._partition, self._state.store, self._shared.catalog)
+        return EntityStage(
+            *(self._kind, self._shared.outputs.topic(self._topic), self._partition),
+            *(self._state.store, self._shared.catalog),
+        )

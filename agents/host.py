@@ -49,7 +49,7 @@ class Host:
         self.timers: dict[int, SenderPartition] = {}
         self.ready = False
         """Everything assigned is restored and at work."""
-        self._gate = gate
+        self.gate = gate
         self._pauses = 0
         # A worker is told to stop, or loses its partitions again, while it still works on the last rebalance:
         # stores stay open until whoever writes to them is done.
@@ -60,7 +60,7 @@ class Host:
         """Every partition may be somebody else's from now on. An assignment that is being resumed is over."""
         self._pauses += 1
         self.ready = False
-        self._gate.paused()
+        self.gate.paused()
         async with self._pausing:
             await asyncio.gather(*(part.pause() for part in self._parts()))
 
@@ -87,17 +87,17 @@ class Host:
                 await part.pause()
 
         for place in sorted(entities - self.entities.keys()):
-            self.entities[place] = EntityPartition(self._shared, *place)
+            self.entities[place] = EntityPartition(self._shared, self.gate, *place)
         for number in sorted(timers - self.timers.keys()):
             self.timers[number] = SenderPartition(
-                self._shared, number, self.capacity, self._options, self._gate
+                self._shared, number, self.capacity, self._options, self.gate
             )
         async with asyncio.TaskGroup() as group:
             for part in self._parts():
                 group.create_task(open_(part))
         if self._pauses != pauses:
             return
-        self._gate.assigned()
+        self.gate.assigned()
         self.ready = True
         log.info("at work on %d entity and %d timer partitions", len(self.entities), len(self.timers))
 
@@ -128,7 +128,7 @@ class Host:
 
     async def say_again(self) -> None:
         """One partition writes to its changelog what it says already."""
-        for part in list(self.timers.values())[:1]:
+        for part in self._parts()[:1]:
             await part.say_again()
 
     def start_offset(self, place: Place) -> int | None:

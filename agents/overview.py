@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from confluent_kafka import KafkaException
 from faust.types import TP
 
-from agents.gate import STALE_TABLES, Gate
+from agents.gate import STALE_TABLES, WRONG_CLOCK, Gate
 from agents.health import Stall, Stalls
 from agents.host import Host
 from agents.progress import RestoreProgress
@@ -136,6 +136,8 @@ class Overview:
             reasons.append("the group has not confirmed this worker for too long")
         if source.tables_age() > STALE_TABLES:
             reasons.append("the reference tables have not been confirmed for too long")
+        if source.gate.wrong_clock:
+            reasons.append(WRONG_CLOCK)
         return reasons
 
     def _stuck(self, limit: float) -> list[Stall]:

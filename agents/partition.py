@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -48,6 +48,7 @@ LONGEST_AWAY = TOMBSTONES // 2
 _NOTED_EVERY = 3_600_000
 """Milliseconds between notes of how far a store that nothing happens to has come."""
 
+StageT = TypeVar("StageT")
 Restorer = Callable[[KeyValue, Sequence[tuple[bytes, bytes | None]]], list[Write]]
 Snapshot = Callable[[KeyValue, Sequence[bytes]], list[tuple[bytes, bytes | None]]]
 
@@ -156,8 +157,15 @@ class PartitionStore:
         return f"{self._topic}[{self.partition}]"
 
     async def restore(self) -> None:
-        """Reads the changelog from the store's position to its end and claims it; rebuilds a store that
-        can't be one of this changelog, and says why. Raises StateTooNew."""
+        """Reads the changelog from the store's position to its end and claims it; rebuilds a store that is
+        damaged or can't be one of this changelog, and says why. Raises StateTooNew."""
+        try:
+            await self._restore()
+        except StoreDamaged as error:
+            self._rebuild(str(error))
+            await self._restore()
+
+    async def _restore(self) -> None:
         self._topic_id = await self._shared.topic_id(self._topic)
         unfit = self._load()
         if unfit:
@@ -212,6 +220,31 @@ class PartitionStore:
             # First: if only this gets through, the other is found wanting and both are written again.
             records.insert(0, (source, _encode(0)))
         await self.commit(records, [("meta", name, value) for name, value in records])
+
+    async def follow(self, topic: str, forget: Callable[[], None]) -> None:
+        """Ties what the store copies from ``topic`` to the topic that it was copied from; ``forget`` empties
+        it if the topic was made anew since."""
+        key = _SOURCE_TOPIC + topic.encode()
+        now = (await self._shared.topic_id(self._shared.outputs.topic(topic))).encode()
+        known = self.store.get("meta", key)
+        if not now or now == known:
+            return
+        if known is not None:
+            log.warning(
+                "%s was deleted and made anew: partition %d is read from its beginning",
+                *(self._shared.outputs.topic(topic), self.partition),
+            )
+            forget()
+        self.store.write([("meta", key, now)])
+
+    def built(self, build: Callable[[], StageT]) -> StageT:
+        """What ``build`` makes of the store, which is emptied if it turns out to be damaged: to be restored
+        afterwards."""
+        try:
+            return build()
+        except StoreDamaged as error:
+            self._rebuild(str(error))
+            return build()
 
     async def look(self, end: int) -> None:
         """The changelog ends at ``end``: was it us? To be asked now and then when nothing is committed.

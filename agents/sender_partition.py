@@ -62,7 +62,7 @@ class SenderPartition:
         self._asked: list[tuple[InquiryOrder, Inquiry]] = []
         self._pump: asyncio.Task[None] | None = None
         self._state = PartitionStore(shared, "timers-changelog", partition, FAMILIES, restored, snapshot)
-        self._stage = self._new_stage()
+        self._stage = self._state.built(self._new_stage)
 
     # --- life
 
@@ -258,9 +258,10 @@ class SenderPartition:
     async def _once(self, now: int) -> bool:
         async with self._lock:
             answered = await self._answers(now)
-            swept = await self._round(self._stage.sweep)
-            forgot = await self._round(self._stage.forget)
-            due = None
+            swept = forgot = due = None
+            if not self._gate.wrong_clock:
+                swept = await self._round(self._stage.sweep)
+                forgot = await self._round(self._stage.forget)
             if not self._gate.closed():
                 due = await self._round(lambda now: self._stage.due(now, self._capacity.rooms(now)))
         return answered or any(round_ is not None for round_ in (swept, forgot, due))
@@ -392,6 +393,7 @@ class SenderPartition:
 
         await self._shared.registry.preload([self._shared.outputs.topic("consents")])
         topic = self._shared.outputs.topic("consents")
+        await self._state.follow("consents", lambda: forget_consents(store))
         while True:
             start = self._new_stage().consents_source or None
             try:

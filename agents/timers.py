@@ -31,7 +31,7 @@ def register(app: BatchApp, host: Host, quarantine: Quarantine, prefix: str) -> 
             await host.timers[batch.partition].events(batch)
 
     async def timers(stream: Any) -> None:
-        await each_partition(stream, quarantine.guarded(command))
+        await each_partition(stream, host.gate.timely(quarantine.guarded(command)))
 
     async def consents(stream: Any) -> None:
         await each_partition(stream, quarantine.guarded(consent))

@@ -93,7 +93,8 @@ class Worker:
         }
         self._progress = RestoreProgress()
         self._outputs = Outputs(self._producer, codec, self._prefix)
-        bound = [self._prefix + name for name in (*CHANGELOGS, *ENTITY_TOPICS, "timers", "provider-events")]
+        sources = (*ENTITY_TOPICS, "timers", "consents", "provider-events")
+        bound = [self._prefix + name for name in (*CHANGELOGS, *sources)]
         shared = Shared(
             disk=RocksDisk(settings.data),
             read_log=self._progress.watching(partial(read_changelog, settings.broker, self._security)),
@@ -296,6 +297,8 @@ class Worker:
         """What holds the work up that is none of this process."""
         if self._registry.waiting:
             return "the schema registry"
+        if self._gate.wrong_clock:
+            return "the clocks, which do not agree"
         return "the brokers, which could not take records" if self._outputs.refused else ""
 
     def _new_overview(self) -> Overview:

@@ -168,7 +168,7 @@ def _records(
         letter = connection.decode(TOPIC, DeadLetter, record)
         if letter is None:
             continue
-        # Some agents write the topic's name with the prefix, some without.
+        # Entity agents of an earlier release left the prefix out.
         topic = letter.topic.removeprefix(prefix)
         letter = msgspec.structs.replace(letter, topic=topic)
         yield Name(topic, letter.partition, letter.offset, letter.timestamp), letter

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from agents.gate import CLOCK_TOLERANCE, LEASE, STALE_TABLES, Gate
+from streams.kafka.batches import PartitionFlow, RecordBatch
 
 SESSION = 20.0
 
@@ -98,3 +99,38 @@ def test_a_restore_that_takes_longer_than_the_hold_is_no_reason_to_begin() -> No
     assert gate.closed()
     gate.assigned()
     assert not gate.closed()
+
+
+async def test_what_is_decided_by_the_clock_waits_until_it_is_right() -> None:
+    world = World(clocks=CLOCK_TOLERANCE + 1)
+    gate = world.gate()
+    done: list[int] = []
+
+    async def handle(batch: RecordBatch) -> None:
+        done.append(batch.first_offset)
+
+    timely = gate.timely(handle)
+    waits = asyncio.ensure_future(timely(RecordBatch("timers", 0, [], 7, 8)))
+    done_then, _ = await asyncio.wait([waits], timeout=0.2)
+    assert gate.wrong_clock
+    assert not done_then
+    assert not done
+    world.clocks = CLOCK_TOLERANCE
+    async with asyncio.timeout(60):
+        await waits
+        await gate.until_clock()
+    assert done == [7]
+
+
+async def test_a_batch_that_waits_for_the_clock_is_left_when_its_partition_goes() -> None:
+    gate = World(clocks=CLOCK_TOLERANCE + 1).gate()
+    flow = PartitionFlow("timers", 0, 0, committed_offset=None, end_at_start=0, on_settled=lambda _: None)
+    batch = RecordBatch("timers", 0, [], 0, 1, flow)
+
+    async def handle(_: RecordBatch) -> None:
+        raise AssertionError
+
+    waits = asyncio.ensure_future(gate.timely(handle)(batch))
+    flow.retire()
+    async with asyncio.timeout(60):
+        await waits

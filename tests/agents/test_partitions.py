@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -17,7 +18,7 @@ from agents.entity_partition import EntityPartition
 from agents.gate import Gate
 from agents.host import Host, Place
 from agents.outputs import Outputs
-from agents.partition import Shared
+from agents.partition import RocksDisk, Shared
 from agents.sender_partition import SenderPartition
 from schemas.codec import Codec, encode_json
 from schemas.records import Customer, EntityKind
@@ -34,6 +35,7 @@ from streams.metrics import Metrics
 from streams.settings import Settings
 from streams.stages.delivery import CONSENTS_SOURCE, consent_writes
 from streams.stages.firing import Options
+from streams.state.errors import StoreDamaged
 from streams.state.memory import MemoryStore
 from tests.support.shop import HOUR, C, ann, change, facts, reminder, shop, status_of
 
@@ -86,11 +88,13 @@ class World:
             name="worker",
         )
         self.unread = False
+        self.clocks = 0
+        """By how much they disagree, in milliseconds."""
         self.gate = Gate(
             unread=lambda: self.unread,
             membership_age=lambda: 0.0,
             tables_age=lambda: 0.0,
-            disagreement=lambda: 0,
+            disagreement=lambda: self.clocks,
             session_timeout=20.0,
             longest_hold=1_000.0,
         )
@@ -128,7 +132,7 @@ async def test_a_partition_is_left_when_its_step_is_complete(world: World) -> No
     """The broker hangs while a rule is being applied, and the partition is taken away: the step must not go
     on behind the back of the next owner, in a store that is closed."""
     now = world.shared.clock.now()
-    part = EntityPartition(world.shared, "appointments", 0)
+    part = EntityPartition(world.shared, world.gate, "appointments", 0)
     await part.open()
     booked = change(1, facts(status_of("new", KIND), now + 9 * HOUR), now)
     record = Raw(0, entity_key(C, "1"), encode_json(booked))
@@ -245,3 +249,79 @@ async def test_an_older_consent_behind_a_newer_one_does_not_outlive_it(world: Wo
     assert kept is not None
     assert msgspec.msgpack.decode(kept, type=Customer).version == 7
     await part.close()
+
+
+async def test_a_wrong_clock_decides_nothing(world: World) -> None:
+    """By a clock that is a day ahead an appointment of tomorrow is over, and the new rule would remind nobody
+    of it, also when the clock is right again."""
+    world.clocks = 24 * HOUR
+    now = world.shared.clock.now()
+    part = EntityPartition(world.shared, world.gate, "appointments", 0)
+    await part.open()
+    booked = change(1, facts(status_of("new", KIND), now + 9 * HOUR), now)
+    record = Raw(0, entity_key(C, "1"), encode_json(booked))
+    await part.batch(RecordBatch("appointments", 0, [record], 0, 1))
+    try:
+        world.catalog.apply(reminder(2))
+        part.reference_changed([(C, "rem")])
+        swept = part.sweeping
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+        assert part.sweeping == swept > 0
+        world.clocks = 0
+        async with asyncio.timeout(30):
+            while part.sweeping:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.01)
+    finally:
+        await part.close()
+
+
+class DamagedStore(MemoryStore):
+    """The disk gives back something else than was written."""
+
+    def get(self, family: str, key: bytes) -> bytes | None:
+        raise StoreDamaged("bad block")
+
+
+class DamagedDisk(MemoryDisk):
+    def __init__(self, lives: int) -> None:
+        super().__init__()
+        self.lives = lives
+        """How often a damaged store is opened before it is destroyed."""
+
+    def open(self, name: str, families: Sequence[str]) -> MemoryStore:
+        self.stores[name] = DamagedStore(families) if self.lives else MemoryStore(families)
+        return self.stores[name]
+
+    def destroy(self, name: str) -> None:
+        super().destroy(name)
+        self.lives = 0
+
+
+@pytest.mark.parametrize("name", ["timers", "appointments"])
+async def test_a_store_that_is_found_damaged_when_it_is_first_read_is_rebuilt(
+    world: World, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    host = Host(replace(world.shared, disk=DamagedDisk(1)), {}, {}, Options(), world.gate)
+    places = [Place(name, 0), *([Place("consents", 0)] if name == "timers" else [])]
+    await host.resume(places)
+    assert host.ready
+    assert "is rebuilt from the beginning: bad block" in caplog.text
+    await host.close()
+
+
+async def test_consents_made_anew_are_read_from_their_beginning(world: World, tmp_path: Path) -> None:
+    """With more in it than before, so that the offset that was reached is there again."""
+    shared = replace(world.shared, disk=RocksDisk(tmp_path))
+    world.ids["consents"] = "one"
+    ghost = customer_key(C, "ghost")
+    places = [Place("timers", 0), Place("consents", 0)]
+    for topic_id, stays in (("one", True), ("two", False)):
+        world.ids["consents"] = topic_id
+        host = Host(shared, {}, {}, Options(), world.gate)
+        await host.resume(places)
+        store = host.timers[0]._state.store
+        if topic_id == "one":  # of a customer who is not in the new topic
+            store.write([("consents", ghost, world.codec.encode(ann()))])
+        assert (store.get("consents", ghost) is not None) is stays
+        await host.close()

@@ -1,5 +1,5 @@
-"""A worker whose wall clock is an hour off, since a moment ago or from the start: it sends nothing and says
-so; others go on."""
+"""A worker whose wall clock is an hour off, since a moment ago or from the start: it sends nothing, decides
+nothing and says so; others go on."""
 
 from __future__ import annotations
 
@@ -79,6 +79,7 @@ def test_the_clock_of_one_of_two_is_stepped(
     assert theirs
     cluster.until(lambda: theirs <= load.ended(DeliveryState.SENT), "the other's messages")
     until_past(load, first)
+    assert not mine & load.heard_of(), "nothing is decided either"
     assert not mine & load.ended(DeliveryState.SENT)
     assert stopped_by_its_clock(first)
     assert not stopped_by_its_clock(second)
@@ -98,10 +99,13 @@ def test_a_worker_starts_on_a_machine_whose_clock_is_wrong(
     cluster = load.cluster
     cluster.own[1] = shift.environment
     shift.set(hours * HOUR)
-    [first] = cluster.start(1)
+    first = cluster.launch(1)
+    cluster.until(lambda: is_up(first), "the worker to be up")
     load.publish(10)
     until_stopped(load, first)
     until_past(load, first, hours)
+    assert not load.heard_of()
+    assert any("clock" in reason for reason in first.status()["not_ready"])
     assert load.accepted() == 0
     assert cluster.terminate(first) == 0
     shift.set(0)
@@ -118,10 +122,16 @@ def stopped_by_its_clock(worker: Worker) -> bool:
     return any("clock" in reason for reason in worker.status()["sending_stopped"])
 
 
+def is_up(worker: Worker) -> bool:
+    try:
+        return bool(worker.status()["positions"])
+    except (OSError, ValueError):
+        return False
+
+
 def until_past(load: Load, worker: Worker, hours: int = 0) -> None:
-    """The worker knows of everything, and it is late enough to have sent it all."""
+    """It is late enough to have sent everything."""
     last = max(due.at for due in load.due.values() if not due.cancelled)
-    load.cluster.until(load.all_known, "every message to be in the log")
     load.cluster.until(
         lambda: worker.status()["now"] - hours * HOUR * 1_000 > last + 1_000, "the last reminder's moment"
     )

@@ -317,6 +317,8 @@ class SimWorker(Process):
     async def _consume(self, flow: PartitionFlow) -> None:
         place = Place(flow.topic, flow.partition)
         handle = self._quarantine.guarded(self._handler(place))
+        if place.topic == "timers":
+            handle = self.gate.timely(handle)
         random = self._world.random
         while True:
             log = self._broker.topics[flow.topic][flow.partition]

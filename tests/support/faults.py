@@ -341,7 +341,11 @@ class Load:
 
     def all_known(self) -> bool:
         """The log speaks of every message."""
-        return self.due.keys() <= {_name(record) for record in self.cluster.read()}
+        return self.due.keys() <= self.heard_of()
+
+    def heard_of(self) -> set[Name]:
+        """What the log speaks of."""
+        return {_name(record) for record in self.cluster.read()}
 
     def _all_final(self) -> bool:
         return self.due.keys() <= {_name(record) for record in self.cluster.finals()}
