@@ -47,6 +47,9 @@ COMMANDS: dict[str, Entry] = {
         "console.reconcile:reconcile",
         "Compare what was planned, the log, the stores and the provider's list; say what does not add up.",
     ),
+    "capacity": Entry(
+        "console.capacity:capacity", "Say what so many messages a day need, and what that costs."
+    ),
     "kafka": Entry("console.kafka:kafka", "Start and stop a local Apache Kafka, to try things out."),
 }
 

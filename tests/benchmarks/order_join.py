@@ -83,6 +83,8 @@ class Result:
     cpu: float
     seconds: float
     memory: int
+    written: dict[str, int]
+    """Bytes in the broker's log by topic, compressed as they were sent, the warm-up's among them."""
 
     @property
     def cost(self) -> float:
@@ -106,8 +108,10 @@ class Plan:
 class Bench:
     """One broker, and runs of systems on it, each with topics of its own that are removed afterwards."""
 
-    def __init__(self, bootstrap: str, folder: Path, plan: Plan) -> None:
+    def __init__(self, bootstrap: str, folder: Path, plan: Plan, logs: Path | None = None) -> None:
+        """``logs``: where the broker keeps what it holds."""
         self._bootstrap = bootstrap
+        self._logs = logs
         self._folder = folder
         self._plan = plan
         self._feeder = Feeder(bootstrap)
@@ -169,7 +173,7 @@ class Bench:
             profiler.wait(60)
         system.end()
         self._compare(system, early | hits, early_sends | sends)
-        result = Result(load.changes * (1 - first), used, seconds, memory)
+        result = Result(load.changes * (1 - first), used, seconds, memory, self._written(prefix))
         say(f"{system.name}: {number(result.cost)} CPU s per 100,000, {memory / MIB:.0f} MB, {seconds:.0f} s")
         return result
 
@@ -208,6 +212,13 @@ class Bench:
                     f"all of {len(right):,} are there"
                 )
 
+    def _written(self, prefix: str) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for folder in self._logs.glob(f"{prefix}*") if self._logs is not None else ():
+            topic = folder.name.removeprefix(prefix).rpartition("-")[0]
+            found[topic] = found.get(topic, 0) + sum(log.stat().st_size for log in folder.glob("*.log"))
+        return {topic: size for topic, size in found.items() if size}
+
     def _profile(self, system: System) -> subprocess.Popen[bytes] | None:
         """py-spy beside it, if asked for: 20 seconds of stacks that hold the interpreter's lock, as text."""
         folder, spy = self._plan.profile, shutil.which("py-spy")
@@ -235,7 +246,7 @@ def compare(systems: Sequence[str], plan: Plan, runs: int, slow_changes: int) ->
     versions = {key: SYSTEMS[key]().version() for key in systems}
     found: dict[str, list[Result]] = {key: [] for key in systems}
     with LocalKafka() as kafka, tempfile.TemporaryDirectory(prefix="carillon-bench-") as folder:
-        bench = Bench(kafka.bootstrap, Path(folder), plan)
+        bench = Bench(kafka.bootstrap, Path(folder), plan, kafka.nodes[0].folder / "data")
         for turn in range(runs):
             for key in systems:
                 say(f"--- {form}, round {turn + 1} of {runs}: {key}")
@@ -260,8 +271,14 @@ def table(form: str, plan: Plan, found: dict[str, list[Result]], versions: dict[
         made.rows.append((key, str(costs[key]), ratio, str(rate), str(memory), versions[key]))
         made.values[f"{key} cpu"] = costs[key].middle
         made.values[f"{key} memory"] = memory.middle
+    ours = found.get("carillon")
+    if ours:
+        for topic, size in ours[-1].written.items():
+            made.values[f"bytes in {topic}"] = size / (load.changes + plan.warm_up)
+        each = ", ".join(f"{topic} {number(size)}" for topic, size in topic_bytes(made))
+        made.notes.append(f"carillon: bytes in the broker's log for each change, compressed: {each}")
     runs = max(len(results) for results in found.values())
-    made.notes = [
+    made.notes += [
         f"{load.changes:,} changes of {load.orders:,} orders, {load.rules:,} rules of {load.companies:,} "
         f"companies, {load.customers:,} customers; {plan.partitions} partitions, {plan.threads} thread(s) "
         f"for Kafka Streams, all after {plan.warm_up:,} changes to warm up on",
@@ -269,6 +286,14 @@ def table(form: str, plan: Plan, found: dict[str, list[Result]], versions: dict[
         "the outputs of every run were read back: what they must be, nothing else",
     ]
     return made
+
+
+def topic_bytes(made: Table) -> list[tuple[str, float]]:
+    """(topic, bytes) of those that grow with the changes."""
+    steady = ("orders", "orders-state", "timers", "timers-changelog", "delivery-log")
+    return [
+        (topic, made.values[f"bytes in {topic}"]) for topic in steady if f"bytes in {topic}" in made.values
+    ]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
