@@ -17,9 +17,11 @@ from console.cli import COMMANDS, main
 from console.demo.story import SCENES
 from console.shopfile import ShopFile, load
 from schemas.records import Mailbox
+from senders.http_sms_settings import PLACEHOLDERS, read_description
 from senders.mailbox_secrets import LocalSecrets, connection_of
-from senders.outcomes import TWILIO_CODES
+from senders.outcomes import NAMED_VERDICTS, TWILIO_CODES
 from streams.domain.links import Purpose
+from streams.secret import Secret
 from streams.settings import Settings, environment_name, read_settings
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -104,3 +106,19 @@ def test_links_lead_somewhere() -> None:
         assert not anchor or anchor in {
             re.sub(r"[^\w -]", "", one).lower().replace(" ", "-") for one in headings
         }
+
+
+def test_the_description_of_a_second_provider_is_one() -> None:
+    [text] = [text for kind, text in BLOCKS if kind == "toml"]
+    made = read_description(text, Secret("token"))
+    assert made.name == "acmesms"
+    assert made.query is not None
+    section = PAGE.split("## A second SMS provider")[1].split("\n## ")[0]
+    told = [
+        name
+        for line in section.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`(\w+)`", line.split("|")[1])
+    ]
+    assert told == list(NAMED_VERDICTS)
+    assert set(re.findall(r"\{(\w+)\}", text)) == {*PLACEHOLDERS, "token"}

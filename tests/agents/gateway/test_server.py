@@ -12,16 +12,20 @@ from xml.etree import ElementTree
 import aiohttp
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
+from agents.gateway.directory import Directory, GatewayCatalog
 from agents.gateway.limits import REFUSALS
-from agents.gateway.server import LARGEST
+from agents.gateway.metrics import GatewayMetrics
+from agents.gateway.post import Post
+from agents.gateway.server import LARGEST, Gateway, Parts
+from schemas.codec import Codec
 from schemas.records import Channel, EventKind, EventStatus, ProviderEvent, Suppression
+from schemas.registry import EmbeddedRegistry
 from streams.domain.ids import customer_key, suppression_key
 from streams.domain.links import Links
 from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.partitioner import partition_for
+from streams.kafka.producer import BatchProducer
 from streams.secret import Secret
 from streams.settings import Settings
 from tests.agents.gateway.conftest import (
@@ -406,30 +410,43 @@ async def test_no_log_line_has_an_address_or_a_key(spot: Spot, caplog: pytest.Lo
             assert secret not in line
 
 
-_FIELDS = st.sampled_from([*DELIVERED, *STOP, "confirm", "List-Unsubscribe", "OptOutType", "ErrorCode"])
-_VALUES = st.text(max_size=30) | st.sampled_from([SID, ANN, OUR_NUMBER, "page", "One-Click", "failed"])
+class BrokenClock:
+    """Stands for a flaw of ours: an error that quotes what it was given."""
+
+    def now(self) -> int:
+        raise ValueError(f"no moment for {ANN}")
 
 
-async def test_any_request_is_answered(spot: Spot) -> None:
-    """Fuzzed callbacks, signed and not: never an error of ours, and always an answer."""
-    requests: list[tuple[str, dict[str, str], bool]] = []
-
-    @settings(max_examples=120, database=None, suppress_health_check=list(HealthCheck))
-    @given(
-        st.sampled_from([RECEIPT, TEXT, UNSUBSCRIBE, "/v1/sms/status/AQ", "/v1/", UNSUBSCRIBE + "?%00"]),
-        st.dictionaries(_FIELDS, _VALUES, max_size=6),
-        st.booleans(),
+async def test_a_flaw_of_ours_asks_for_the_request_again_and_says_where_it_is(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    producer = BatchProducer("127.0.0.1:1", {}, partitions=lambda _: 1)
+    post = Post(producer, Codec(EmbeddedRegistry()), "")
+    metrics = GatewayMetrics()
+    gateway = Gateway(
+        Parts(
+            post=post,
+            links=LINKS,
+            hooks=None,
+            directory=Directory(GatewayCatalog()),
+            clock=BrokenClock(),
+            metrics=metrics,
+            not_ready=list,
+            not_live=list,
+            on_fatal=lambda: None,
+        )
     )
-    def collect(path: str, form: dict[str, str], signed: bool) -> None:
-        requests.append((path, form, signed))
-
-    await asyncio.to_thread(collect)
-    async with spot.open(ACME):
-        for path, form, signed in requests:
-            answer = await (spot.twilio(path, form) if signed else spot.post(path, form))
-            assert answer[0] in {200, 204, 400, 403, 404, 405, 429}, (path, form)
-        for event in await spot.events():
-            assert event.company == "acme"
+    port, _ = await gateway.start("127.0.0.1", 0, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{port}{UNSUBSCRIBE}"
+    async with aiohttp.ClientSession() as session, session.post(url, data={"confirm": "page"}) as answer:
+        assert answer.status == 503
+        assert answer.headers["Retry-After"]
+    await gateway.stop()
+    [line] = [line for line in caplog.messages if "failed" in line]
+    assert line.startswith("a request for unsubscribe failed: ValueError in now (test_server.py:")
+    assert "called in _unsubscribe (server.py:" in line
+    assert ANN not in caplog.text
+    assert UNSUBSCRIBE[-20:] not in caplog.text
 
 
 # --- helpers
