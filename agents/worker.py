@@ -13,6 +13,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from faust.types import TP
 
@@ -38,9 +39,18 @@ from schemas.registry import open_registry
 from senders.factory import build_senders
 from senders.http_sms_settings import HttpSmsSettings, read_description
 from senders.pacing import paced
-from senders.settings import DkimKey, GmailSettings, SenderSettings, SmtpSettings, Tls, TwilioSettings
+from senders.settings import (
+    DkimKey,
+    GmailSettings,
+    SenderSettings,
+    SmtpSettings,
+    Tls,
+    TwilioSettings,
+    is_loopback,
+)
 from senders.shares import Shares
 from streams.clock import SystemClock, clock_of
+from streams.domain.allowed import Allowed
 from streams.domain.catalog import Catalog
 from streams.kafka.app import BatchApp, batch_app, run_worker
 from streams.kafka.changelog import read_changelog
@@ -190,6 +200,8 @@ class Worker:
         for channel in Channel:
             if channel not in self._senders:
                 log.warning("no provider for %s is set: such messages wait in the store", channel)
+        for channel in allowed_of(settings):
+            log.warning("environment=test: %s goes to allowed_addresses only", channel)
         self._lookout.start()
         self._tasks = [
             asyncio.create_task(self._watch(), name="watch"),
@@ -447,12 +459,31 @@ def _gmail(settings: Settings) -> GmailSettings | None:
     )
 
 
+def allowed_of(settings: Settings) -> dict[Channel, Allowed]:
+    """Of each channel on which not everybody may be written to, whom."""
+    if settings.environment == "production":
+        return {}
+    allowed = Allowed(settings.allowed_addresses.split(","))
+    made = sender_settings(settings)
+    hosts: dict[Channel, list[str]] = {channel: [] for channel in Channel}
+    if made.sms is not None:
+        hosts[Channel.SMS].append(urlsplit(made.sms.api_base).hostname or "")
+    if made.http_sms is not None:
+        hosts[Channel.SMS].append(urlsplit(made.http_sms.url).hostname or "")
+    if made.email is not None:
+        hosts[Channel.EMAIL].append(made.email.host)
+    if made.gmail is not None:
+        hosts[Channel.EMAIL].append(made.gmail.host)
+    return {channel: allowed for channel, found in hosts.items() if not all(map(is_loopback, found))}
+
+
 def _options(settings: Settings) -> Options:
     longest = max(settings.sms_timeout, settings.smtp_timeout)
     return Options(
         hash_key=settings.hash_key.reveal().encode(),
         email_domain=settings.email_domain,
         links=links_of(settings),
+        allowed=allowed_of(settings),
         consent_wait=settings.consent_wait,
         inherited_after=settings.session_timeout + longest,
     )

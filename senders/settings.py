@@ -84,7 +84,7 @@ class SmtpSettings:
     def __post_init__(self) -> None:
         if not self.host or not 0 < self.port < 65536:
             raise ValueError("host and a port from 1 to 65535 are needed")
-        if self.username and self.tls is Tls.NONE and not _is_loopback(self.host):
+        if self.username and self.tls is Tls.NONE and not is_loopback(self.host):
             raise ValueError("a password is not sent in clear: set tls to starttls or tls")
         _positive(
             self.connections,
@@ -143,10 +143,10 @@ class GmailSettings:
     def __post_init__(self) -> None:
         if not self.client_id or not self.client_secret:
             raise ValueError("client_id and client_secret are needed")
-        if self.tls is Tls.NONE and not _is_loopback(self.host):
+        if self.tls is Tls.NONE and not is_loopback(self.host):
             raise ValueError("a token is not sent in clear: set tls to starttls or tls")
         for name, url in (("token_url", self.token_url), ("api_url", self.api_url)):
-            here = _is_loopback(urlsplit(url).hostname or "")
+            here = is_loopback(urlsplit(url).hostname or "")
             _web_address(name, url, schemes=("http", "https") if here else ("https",))
         _positive(self.open_mailboxes, self.per_second, self.burst, self.probe_seconds, self.token_timeout)
 
@@ -185,7 +185,8 @@ def _web_address(name: str, value: str, schemes: tuple[str, ...] = ("http", "htt
         raise ValueError(f"{name}: not a plain {' or '.join(schemes)} address")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Nobody but programs of this machine is behind it."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -94,6 +94,16 @@ class Settings:
     clock: str = _at("system", "system, or file:PATH for a clock that another process drives.")
 
     # Sending
+    environment: str = _at(
+        "test",
+        "production: everybody may be written to. test: only allowed_addresses, and whoever providers on "
+        "this machine (127.0.0.1) reach.",
+        choices=("test", "production"),
+    )
+    allowed_addresses: str = _at(
+        "",
+        "Outside production, who may be written to: addresses, @domains, beginnings (+4860*), with commas.",
+    )
     sms_account: str = _at("", "Account SID at the SMS provider; empty: no SMS is sent by this worker.")
     sms_token: Secret = _at(Secret(""), "Where the provider's token is: env:NAME or file:PATH.")
     sms_api: str = _at("", "Base URL of the provider's API; empty: the provider's own.")

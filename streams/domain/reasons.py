@@ -62,7 +62,12 @@ class Reason(StrEnum):
     NO_ADDRESS = "no_address", "The customer has no address for this channel."
     BAD_ADDRESS = "bad_address", "The address is not valid."
     SUPPRESSED_ADDRESS = "suppressed_address", "The address is blocked: opted out, unsubscribed or bounced."
+    NOT_ALLOWED = "not_allowed", "This is no production system, and the address is not on its list."
     OPTED_OUT = "opted_out", "The provider says that the recipient opted out."
+
+    # too much
+    OVER_CAP = "over_cap", "The customer has had as many messages today as the company allows."
+    DUPLICATE_TEXT = "duplicate_text", "The same text went to the same address just before."
 
     # text
     TEMPLATE_ERROR = "template_error", "The template could not be filled in."

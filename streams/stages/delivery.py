@@ -16,12 +16,14 @@ from streams.domain.decide import refusal
 from streams.domain.ids import customer_key
 from streams.domain.messages import Inquiry, Outcome
 from streams.domain.reasons import Reason
+from streams.domain.repeats import kept
 from streams.domain.triggers import LOCATION_CHANGED
 from streams.stages.arming import Entities, ReadChange, arm, clear, facts_key, look_again, refresh
 from streams.stages.firing import Firing, Options, Withdrawn
 from streams.stages.ports import KeyValue, Write, prefix_end
 from streams.stages.ready import ReadyRows, Room
 from streams.stages.receipts import Receipts
+from streams.stages.recents import RECENT, company_of, decode_recents
 from streams.stages.round import (
     EVENTS_SOURCE,
     MEMORY,
@@ -70,7 +72,7 @@ class DeliveryStage:
         self._ready = ReadyRows(store, catalog)
         self._sweeper = Sweeper(store, catalog)
         self._in_flight: dict[bytes, int] = {}
-        self._tidy_from: bytes | None = None
+        self._tidy_from: tuple[str, bytes] | None = None
         self._tidied = _int(store, TIDIED)
         self._round, self._unlogged = unlogged(store)
         self.source = _int(store, SOURCE)
@@ -267,22 +269,40 @@ class DeliveryStage:
 
     def _tidy(self, now: int) -> DeliveryRound | None:
         """Once a day, piece by piece: facts that no message is about (an entity was handed to a customer to
-        whom nothing goes) are dropped when late commands can't come any more. Others go with their messages.
+        whom nothing goes) are dropped when late commands can't come any more (others go with their messages),
+        and what customers had long ago.
         """
         if self._tidy_from is None:
             if now - self._tidied < TIDY_EVERY:
                 return None
-            self._tidied, self._tidy_from = now, b""
-        rows = self._store.scan("entities", self._tidy_from, None, EXPIRED_ROWS)
-        self._tidy_from = rows[-1][0] + b"\0" if len(rows) == EXPIRED_ROWS else None
+            self._tidied, self._tidy_from = now, ("entities", b"")
+        family, low = self._tidy_from
+        high = None if family == "entities" else prefix_end(RECENT)
+        rows = self._store.scan(family, low, high, EXPIRED_ROWS)
         round_, _ = self._begin(now)
-        if self._tidy_from is None:
+        if len(rows) == EXPIRED_ROWS:
+            self._tidy_from = family, rows[-1][0] + b"\0"
+        elif family == "entities":
+            self._tidy_from = "meta", RECENT
+        else:
+            self._tidy_from = None
             round_.writes.append(("meta", TIDIED, _encode(self._tidied)))
         for key, raw in rows:
-            if now - decode_facts(raw).at > MEMORY and not self._store.scan("slots", key, prefix_end(key), 1):
-                round_.changelog.append((ENTITY_TAG + key, None))
-                round_.writes.append(("entities", key, None))
+            if family == "entities":
+                if now - decode_facts(raw).at > MEMORY and not self._store.scan(
+                    "slots", key, prefix_end(key), 1
+                ):
+                    round_.changelog.append((ENTITY_TAG + key, None))
+                    round_.writes.append(("entities", key, None))
+            elif not self._counts(key, raw, now):
+                round_.changelog.append((key, None))
+                round_.writes.append(("meta", key, None))
         return round_.finish(None)
+
+    def _counts(self, key: bytes, raw: bytes, now: int) -> bool:
+        """May anything of what a customer has had still count?"""
+        company = self._catalog.company(company_of(key))
+        return bool(kept(decode_recents(raw), company.duplicate_window if company else 0, now))
 
     # --- commit -----------------------------------------------------------------------------------
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from schemas.records import Channel, Customer, DeliveryState, Suppression
+from streams.domain.allowed import Allowed
 from streams.domain.backoff import backoff
 from streams.domain.catalog import Catalog
-from streams.domain.decide import Hold, Pending, Send, Wait, compose_again, on_due
+from streams.domain.decide import End, Hold, Pending, Send, Wait, compose_again, on_due
 from streams.domain.ids import address_hash, body_hash, mask
 from streams.domain.links import Links
 from streams.domain.messages import (
@@ -21,9 +22,10 @@ from streams.domain.messages import (
     SmsMessage,
 )
 from streams.domain.reasons import Reason
+from streams.domain.repeats import Recent, kept, remembers, repeated
 from streams.stages.arming import Entities, pending_of, settle
 from streams.stages.round import DeliveryRound, InquiryOrder, SendOrder
-from streams.stages.slots import Intent, Row, Slot, name_of, prefix_of
+from streams.stages.slots import Intent, Row, Slot, SlotName, name_of, prefix_of
 
 ASK_AFTER = (30_000, 120_000, 600_000)
 """When the provider is asked about an unknown message (milliseconds after it became unknown, and after each
@@ -46,6 +48,8 @@ class Options:
     email_domain: str = "carillon.invalid"
     links: Links | None = None
     """To the gateway; None: there is none, so no receipts come and no e-mail can be unsubscribed from."""
+    allowed: Mapping[Channel, Allowed] = field(default_factory=dict)
+    """Of each channel on which not everybody may be written to, whom."""
     consent_wait: int = 60_000
     inherited_after: int = 30_000
     """How long an intent of a worker that stopped waits before the provider is asked: session time-out plus
@@ -101,6 +105,10 @@ class Firing:
         )
         slot = round_.table.change(key)
         if isinstance(decision, Send):
+            unwanted = self._unwanted(name, row, decision.message, round_, entity.facts.location_id)
+            if unwanted is not None:
+                decision = End(DeliveryState.SUPPRESSED, unwanted)
+        if isinstance(decision, Send):
             self._intend(key, slot, row, decision, round_, entity.facts.location_id, providers)
         elif isinstance(decision, Hold):
             self._hold(key, slot, row, decision, round_)
@@ -138,6 +146,27 @@ class Firing:
         )
         round_.note(key, slot, row, DeliveryState.SENDING, Reason.NONE, self._extra(order))
         round_.sends.append(order)
+
+    def _unwanted(
+        self, name: SlotName, row: Row, message: Message, round_: DeliveryRound, location_id: str
+    ) -> Reason | None:
+        """Why the message is not to go, whatever it says; else it is remembered."""
+        address = message.to if isinstance(message, SmsMessage) else message.to_address
+        channel = Channel.SMS if isinstance(message, SmsMessage) else Channel.EMAIL
+        allowed = self._options.allowed.get(channel)
+        if allowed is not None and not allowed.permits(address):
+            return Reason.NOT_ALLOWED
+        company = self._catalog.company(name.company)
+        if company is None or not remembers(company):
+            return None
+        intent = self._intent(channel, message, round_.now, "")
+        new = Recent(row.delivery_id, round_.now, intent.body, intent.to)
+        recents = round_.recents.of(name)
+        reason = repeated(recents, new, company, self._catalog.zone(name.company, location_id))
+        if reason is None:
+            others = [recent for recent in recents if recent.delivery_id != row.delivery_id]
+            round_.recents.put(name, [*kept(others, company.duplicate_window, round_.now), new])
+        return reason
 
     def _hold(self, key: bytes, slot: Slot, row: Row, hold: Hold, round_: DeliveryRound) -> None:
         again = row.held and row.state == DeliveryState.HELD

@@ -21,6 +21,7 @@ from streams.domain.catalog import Catalog
 from streams.domain.messages import Message
 from streams.domain.reasons import Reason
 from streams.stages.ports import KeyValue, Write
+from streams.stages.recents import Recents
 from streams.stages.slots import PENDING, Receipt, Row, Slot, SlotTable, name_of
 
 LOG = b"\x00log"
@@ -80,6 +81,7 @@ class DeliveryRound:
         self.now = now
         self.number = number
         self.table = SlotTable(store)
+        self.recents = Recents(store)
         self.log: list[Delivery] = []
         self._told: list[bytes] = []  # the slots that ``log`` tells of, one by one
         self.dead: list[DeadLetter] = []
@@ -182,6 +184,8 @@ class DeliveryRound:
         row = slot.row
         assert row is not None
         self.note(key, slot, row, state, reason, extra)
+        if row.intent is not None and state not in REMEMBERED:
+            self.recents.remove(name_of(key), row.delivery_id)
         anchor = int(row.anchor) if row.anchor.isdecimal() and not name_of(key).event_id else 0
         until = max(self.now, anchor) + MEMORY
         if state in REMEMBERED or row.resent:  # sent again: the first copy may be out
@@ -201,8 +205,10 @@ class DeliveryRound:
         (of the input ``name``; None: no input was read).
         Facts come after the slots: a clear that they remember must not outlive what it did."""
         flushed = self.table.flush()
-        self.changelog = [*flushed.changelog, *self.changelog]
-        self.writes += flushed.writes
+        recents, writes = self.recents.changes()
+        # Before the slots: what is remembered and then not sent does not stop itself.
+        self.changelog = [*recents, *flushed.changelog, *self.changelog]
+        self.writes += [*writes, *flushed.writes]
         self.moved = flushed.moved
         self.pending = flushed.pending
         if self.log:

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agents.worker import preflight, sender_settings
+from agents.worker import allowed_of, preflight, sender_settings
 from schemas.records import Channel
 from senders.factory import build_senders
 from senders.settings import DkimKey, Tls
@@ -99,3 +99,32 @@ def test_a_worker_does_not_start_with_an_account_that_can_not_be_used(
 
 def test_keys_do_not_show() -> None:
     assert "PEM" not in repr(DkimKey(domain="d", selector="s", private_key=Secret("PEM")))
+
+
+@pytest.mark.parametrize(
+    ("given", "limited"),
+    [
+        ({}, set()),  # nothing is sent at all
+        ({"sms_api": "http://127.0.0.1:1", "smtp_host": "localhost"}, set()),
+        ({"smtp_host": "mail.example"}, {Channel.SMS, Channel.EMAIL}),
+        ({"sms_api": "http://127.0.0.1:1", "smtp_host": "mail.example"}, {Channel.EMAIL}),
+        ({"smtp_host": "mail.example", "environment": "production"}, set()),
+        (
+            {"sms_api": "http://127.0.0.1:1", "smtp_host": "localhost", "gmail_client": "id"}
+            | {"gmail_client_secret": "env:SECRET"},
+            {Channel.EMAIL},
+        ),
+    ],
+)
+def test_a_fresh_install_with_real_providers_writes_to_nobody(
+    given: dict[str, str], limited: set[Channel]
+) -> None:
+    account = {"sms_account": "AC1", "sms_token": "env:SECRET"} if given else {}
+    allowed = allowed_of(read_settings({"SECRET": "s3cret"}, account | given))
+    assert set(allowed) == limited
+    assert not any(one.permits("ann@shop.example") for one in allowed.values())
+
+
+def test_who_is_on_the_list_may_be_written_to() -> None:
+    settings = read_settings({}, {"smtp_host": "mail.example", "allowed_addresses": "@shop.example, +4860*"})
+    assert allowed_of(settings)[Channel.EMAIL].permits("ann@shop.example")
