@@ -1,0 +1,175 @@
+"""A second SMS provider steps in for the first, at the socket, and never sends what the first may have."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+
+import pytest
+
+from agents.capacity import Capacity
+from agents.sender_partition import SenderPartition
+from deploy.fakes.http_sms import DESCRIPTION, HttpSmsFake
+from deploy.fakes.sms import Fault, SmsFake
+from schemas.codec import encode_json
+from schemas.records import Channel, Delivery, EntityKind, Timer, TimerOp, Trigger
+from senders.breaker import FAILURES
+from senders.http_sms import HttpSms
+from senders.http_sms_settings import read_description
+from senders.sender import Sender
+from senders.twilio_sms import TwilioSms
+from streams.clock import SystemClock
+from streams.domain.ids import customer_key
+from streams.kafka.batches import RecordBatch
+from streams.kafka.embedded import EmbeddedBroker
+from streams.kafka.topics import partition_counts, topic_plan
+from streams.secret import Secret
+from streams.settings import Settings
+from streams.stages.fencing import LogRecord
+from streams.stages.firing import Options
+from tests.agents.test_partitions import Raw, World
+from tests.senders.samples import twilio_settings
+from tests.support.shop import C, ann, change, facts, notification
+
+pytestmark = pytest.mark.embedded
+
+MINUTE = 60_000
+
+
+class Forward(SystemClock):
+    """The system's, which a test puts forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ahead = 0
+
+    def now(self) -> int:
+        return super().now() + self.ahead
+
+
+class Service:
+    """One partition, sending by two providers."""
+
+    def __init__(self, world: World) -> None:
+        self.clock = Forward()
+        self.first = SmsFake(now=self.clock.now)
+        self.second = HttpSmsFake(now=self.clock.now)
+        self._world = world
+        self._offset = 0
+
+    async def start(self) -> None:
+        await self.first.start()
+        await self.second.start()
+        described = read_description(DESCRIPTION.format(url=self.second.url), Secret(self.second.token))
+        self.ways: list[Sender] = [
+            TwilioSms(twilio_settings(self.first), self.clock),
+            HttpSms(described, self.clock),
+        ]
+        self.capacity = Capacity({Channel.SMS: self.ways}, {Channel.SMS: 1})  # one after the other
+        shared = replace(self._world.shared, clock=self.clock)
+        self.part = SenderPartition(shared, 0, self.capacity, Options(inherited_after=0), self._world.gate)
+        await self.part.open()
+        codec = self._world.codec
+        raw = Raw(0, customer_key(C, "ann"), codec.encode(ann()))
+        await self.part.consents(RecordBatch("consents", 0, [raw], 0, 1))
+
+    async def stop(self) -> None:
+        await self.part.close()
+        for way in self.ways:
+            await way.close()
+        await self.first.stop()
+        await self.second.stop()
+
+    async def order(self, *names: str) -> None:
+        raws = []
+        for name in names:
+            now = self.clock.now()
+            made = change(1, facts(), now, entity_id=name)
+            timer = Timer(
+                op=TimerOp.ARM,
+                company=C,
+                kind=EntityKind.ORDER,
+                entity_id=name,
+                customer_id="ann",
+                entity_version=1,
+                rule_id="r",
+                rule_version=1,
+                anchor=name,
+                event_id=name,
+                occurred_at=now,
+                status_id="new",
+                change=encode_json(made),
+            )
+            raws.append(Raw(self._offset, customer_key(C, "ann"), self._world.codec.encode(timer)))
+            self._offset += 1
+        await self.part.timers(RecordBatch("timers", 0, raws, raws[0].offset, self._offset))
+
+    def forward(self, millis: int) -> None:
+        self.clock.ahead += millis
+        self.part._wake.set()
+
+    async def log(self) -> list[Delivery]:
+        found: list[Delivery] = []
+
+        def apply(records: list[LogRecord]) -> None:
+            found.extend(self._world.codec.decode(Delivery, value) for _, _, value, _ in records if value)
+
+        await self._world.shared.read_log("delivery-log", 0, None, apply)
+        return found
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Service]:
+    plan = topic_plan(Settings(partitions=1))
+    async with EmbeddedBroker(partition_counts(plan)) as broker:
+        world = World(broker)
+        world.catalog.apply(notification(Trigger.CREATED))
+        await world.registry.register_all()
+        await world.producer.start()
+        service = Service(world)
+        await service.start()
+        yield service
+        await service.stop()
+        await world.producer.stop()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 - rounds have no event
+            await asyncio.sleep(0.01)
+
+
+async def test_what_the_first_refused_and_what_it_never_got_goes_by_the_second(service: Service) -> None:
+    for _ in range(2):
+        service.first.script(Fault.REFUSE, method="POST", status=401, code=20003)
+    await service.order("a", "b", "c")
+    await until(lambda: len(service.second.messages) == 2)
+    assert not service.first.messages
+    service.forward(2 * MINUTE)  # what was refused is tried again: now it is the probe, refused once more
+    await until(
+        lambda: service.part.pending == 1 and service.capacity.states(0)[Channel.SMS]["twilio"] == "open"
+    )
+    service.forward(10 * MINUTE)
+    await until(lambda: service.part.pending == 0)
+    assert (len(service.first.messages), len(service.second.messages)) == (1, 2), "it works again"
+    log = await service.log()
+    ways = {(record.entity_id, record.state, record.provider) for record in log}
+    assert {("a", "retrying", "twilio"), ("a", "sent", "twilio"), ("b", "sent", "local")} <= ways
+    assert sorted(record.entity_id for record in log if record.state == "sent") == ["a", "b", "c"]
+    attempts = {record.entity_id: record.attempt for record in log if record.state == "sent"}
+    assert (attempts["b"], attempts["c"]) == (1, 1), "waiting for a provider that is out costs no attempt"
+
+
+async def test_what_the_first_may_have_is_asked_there_and_never_sent_by_the_second(service: Service) -> None:
+    for _ in range(FAILURES):
+        service.first.script(Fault.ACCEPT_RESET, method="POST")
+    lost = [f"lost {number}" for number in range(FAILURES)]
+    await service.order(*lost, "next")
+    await until(lambda: len(service.second.messages) == 1)
+    assert len(service.first.messages) == FAILURES
+    service.forward(1 * MINUTE)
+    await until(lambda: service.part.pending == 0)
+    assert (len(service.first.messages), len(service.second.messages)) == (FAILURES, 1)
+    ends = {(r.entity_id, r.state, r.provider) for r in await service.log() if r.state == "sent"}
+    assert ends == {*((name, "sent", "twilio") for name in lost), ("next", "sent", "local")}
