@@ -11,7 +11,9 @@ import click
 from console.connection import Connection, Publication, connected
 from console.options import given_settings, set_option, yes_option
 from console.output import counted, may_ask, on_terminal, one_line, progress
+from console.service.edits import Author, audit_fields, entry
 from console.shopfile import ChangeItem, FileProblem, ShopFile, check, difference, dump, load
+from schemas.records import AuditEntry, AuditWhat
 from streams.clock import clock_of
 from streams.domain.ids import reference_key
 
@@ -63,7 +65,8 @@ def apply(
         problems = check(shop, catalog, user, prune=prune)
         if problems:
             _refuse(file, problems, user)
-        items = difference(shop, catalog, clock_of(settings.clock).now(), user, prune=prune)
+        now = clock_of(settings.clock).now()
+        items = difference(shop, catalog, now, user, prune=prune)
         if not items:
             click.echo(f"no changes: {shop.company.id} is as {file} says")
             return
@@ -73,7 +76,7 @@ def apply(
             return
         if not yes and may_ask():
             click.confirm(f"Publish these changes ({_summary(items)})?", abort=True)
-        _publish(connection, items)
+        _publish(connection, items, Author(user or "", "cli", now))
     click.echo(f"published: {_summary(items)}")
 
 
@@ -130,9 +133,16 @@ def _summary(items: Sequence[ChangeItem]) -> str:
     return ", ".join(f"{number} {word}" for number, word in parts if number)
 
 
-def _publish(connection: Connection, items: Sequence[ChangeItem]) -> None:
+def _publish(connection: Connection, items: Sequence[ChangeItem], author: Author) -> None:
+    audit: list[Publication] = [("audit", item.company.encode(), _audit(item, author)) for item in items]
     records: list[Publication] = [(TOPICS[item.kind], _key(item), item.record) for item in items]
-    connection.publish(records)
+    connection.publish([*audit, *records])
+
+
+def _audit(item: ChangeItem, author: Author) -> AuditEntry:
+    version = item.record.version if item.record is not None else 0
+    fields = audit_fields(item.fields)
+    return entry(item.company, item.kind, item.id, AuditWhat(item.what), version, fields, author)
 
 
 def _key(item: ChangeItem) -> bytes:

@@ -33,7 +33,10 @@ COMMANDS: dict[str, Entry] = {
     "topics": Entry("console.topics:topics", "Create and check Carillon's topics."),
     "apply": Entry("console.apply:apply", "Publish a company's statuses, locations, templates and rules."),
     "export": Entry("console.apply:export", "Print what a company has as a shop file."),
-    "rules": Entry("console.rules:rules", "List and delete a company's rules."),
+    "rules": Entry("console.rules:rules", "List, switch, change, copy and delete a company's rules."),
+    "templates": Entry("console.templates:templates", "List, show, check and delete a company's templates."),
+    "pending": Entry("console.deliveries:pending", "Show a company's messages to come."),
+    "deliveries": Entry("console.deliveries:deliveries", "Find messages of a company."),
     "channels": Entry("console.channels:channels", "Pause a channel at once, or a company on it; resume it."),
     "feed": Entry("console.feed:feed", "Show what was, will be and was not sent about an entity, and why."),
     "check-events": Entry(

@@ -74,7 +74,7 @@ def feed(entity: str, company: str | None, as_json: bool, overrides: tuple[str, 
     KIND/ID is order/..., lead/... or appointment/.... Times are those of the entity's location (else of
     the company). Reads the delivery log; nothing is changed.
     """
-    kind, id_ = _parsed(entity)
+    kind, id_ = parsed_entity(entity)
     settings = given_settings(overrides)
     with connected(settings) as connection:
         catalog = connection.catalog(("companies", "locations", "rules"))
@@ -123,7 +123,8 @@ def _moment(delivery: Delivery) -> int:
     return delivery.at if delivery.due_at is None else delivery.due_at
 
 
-def _parsed(entity: str) -> tuple[EntityKind, str]:
+def parsed_entity(entity: str) -> tuple[EntityKind, str]:
+    """``order/R-1042``. Raises click's BadParameter."""
     kind, slash, id_ = entity.partition("/")
     if not slash or not id_ or kind not in set(EntityKind):
         raise click.BadParameter(

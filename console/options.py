@@ -45,3 +45,13 @@ def yes_option(function: F) -> F:
     return click.option(
         "--yes", "-y", is_flag=True, help="Don't ask. Without a terminal nothing is asked either."
     )(function)
+
+
+def as_option(function: F) -> F:
+    """``--as USER``; the command gets ``user``, None where nobody is named."""
+    return click.option(
+        "--as",
+        "user",
+        metavar="USER",
+        help="Who makes the change: it stands in the audit, and decides which mailboxes may be chosen.",
+    )(function)

@@ -20,17 +20,16 @@ from console.api.forms import (
 )
 from console.api.problems import field_errors
 from console.api.views import BulkResult, BulkView, CompanyBrief, MailboxView, Paged, RuleView, Segments
-from console.rules import occasion
+from console.rules import occasion, segment_range
 from console.service import bulk
 from console.service.edits import ANY, create, delete, replace
 from console.service.errors import InUseError, NotThereError, RefusedError
 from console.service.kinds import KINDS, RecordKind
 from console.service.people import role_of
 from console.shop_difference import ShopRecord
-from schemas.records import Channel, Company, Location, Mailbox, Rule, Status, Template
+from schemas.records import Company, Location, Mailbox, Rule, Status, Template
 from streams.domain.catalog import Catalog
 from streams.domain.problems import Problem
-from streams.domain.templating import sample_segments
 
 T = TypeVar("T")
 
@@ -69,11 +68,8 @@ def seen(record: ShopRecord, catalog: Catalog) -> Any:
 
 
 def _segments(rule: Rule, catalog: Catalog) -> Segments | None:
-    template = catalog.template(rule.company, rule.template_id)
-    if rule.channel is not Channel.SMS or template is None:
-        return None
-    counts = {sample_segments(template, language).segments for language in template.texts} - {0}
-    return Segments(least=min(counts), most=max(counts)) if counts else None
+    found = segment_range(rule, catalog)
+    return None if found is None else Segments(least=found[0], most=found[1])
 
 
 async def list_companies(call: Call) -> Reply:

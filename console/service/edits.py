@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -10,7 +10,7 @@ import msgspec
 
 from console.service.errors import ChangedError, InUseError, NotThereError, RefusedError
 from console.service.kinds import KINDS, RecordKind
-from console.shop_difference import ShopRecord, field_changes
+from console.shop_difference import FieldChange, ShopRecord, field_changes
 from schemas.checks import check_record
 from schemas.errors import DecodeError
 from schemas.records import AuditEntry, AuditField, AuditWhat, Company, Record, Rule, Suppression
@@ -91,21 +91,15 @@ def lift(record: Suppression, author: Author) -> Edit:
 
 
 def audit_of(kind: RecordKind, old: ShopRecord | None, new: ShopRecord | None, author: Author) -> AuditEntry:
-    """The same edit has the same id, however often it is written."""
     one = new or old
     assert one is not None
     what = AuditWhat.CREATE if old is None else AuditWhat.DELETE if new is None else AuditWhat.UPDATE
-    fields = tuple(
-        AuditField(
-            field=change.field, old=_shown(change.field, change.old), new=_shown(change.field, change.new)
-        )
-        for change in field_changes(old, new)
-    )
+    fields = audit_fields(field_changes(old, new))
     version = new.version if new is not None else one.version
-    return _entry(_company_of(one), kind.name, one.id, what, version, fields, author)
+    return entry(_company_of(one), kind.name, one.id, what, version, fields, author)
 
 
-def _entry(
+def entry(
     company: str,
     kind: str,
     record_id: str,
@@ -114,6 +108,7 @@ def _entry(
     fields: Sequence[AuditField],
     author: Author,
 ) -> AuditEntry:
+    """The same edit has the same id, however often it is written."""
     name = "\0".join((company, kind, record_id, what, str(version), author.user, str(author.now)))
     return AuditEntry(
         id=blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest(),
@@ -129,6 +124,13 @@ def _entry(
     )
 
 
+def audit_fields(changes: Iterable[FieldChange]) -> tuple[AuditField, ...]:
+    return tuple(
+        AuditField(field=one.field, old=_shown(one.field, one.old), new=_shown(one.field, one.new))
+        for one in changes
+    )
+
+
 def _shown(field: str, value: str | None) -> str | None:
     """Where a secret is says something about the machine that it is on."""
     return "(not shown)" if field == "secret" and value is not None else value
@@ -138,7 +140,7 @@ def _suppression(record: Suppression, new: Suppression | None, author: Author) -
     key = suppression_key(record.company, record.channel, record.address)
     what = AuditWhat.DELETE if new is None else AuditWhat.CREATE
     named = f"{record.channel}/{mask(record.address)}"
-    audit = _entry(record.company, "suppression", named, what, record.version, (), author)
+    audit = entry(record.company, "suppression", named, what, record.version, (), author)
     return Edit("suppressions", key, new, audit)
 
 
