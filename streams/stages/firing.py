@@ -376,7 +376,8 @@ class Firing:
                 channel=Channel(intent.channel),
                 message=message,
                 since=intent.at - 60_000,
-                until=round_.now + 60_000,
+                # As at the first question: the same text sent since then is another message.
+                until=round_.now - sum(ASK_AFTER[1 : row.asks + 1]) + 60_000,
                 provider=intent.provider,
             )
         )

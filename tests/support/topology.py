@@ -37,7 +37,7 @@ from streams.stages.delivery import DeliveryStage, consent_writes
 from streams.stages.entity import EntityStage, Incoming
 from streams.stages.firing import Options, Withdrawn
 from streams.stages.ready import Room
-from streams.stages.round import DeliveryRound, SendOrder
+from streams.stages.round import DeliveryRound, InquiryOrder, SendOrder
 from streams.state.memory import MemoryStore
 from tests.support.lives import Lives
 from tests.support.shop import ann, at, shop
@@ -95,6 +95,7 @@ class Topology:
     sent: list[Sent] = field(default_factory=list)
     looks: list[tuple[int, list[SendOrder]]] = field(default_factory=list)
     """(partition, what was to be sent) of each look that had something to send."""
+    asked: list[InquiryOrder] = field(default_factory=list)
     log: list[Delivery] = field(default_factory=list)
     dead: list[DecodeError | str] = field(default_factory=list)
     before_call: Callable[[], None] | None = None
@@ -420,6 +421,7 @@ class Topology:
             self._point("call")
         if answers:
             self.carry_out_delivery(number, stage.outcomes(answers, self.now))
+        self.asked += round_.inquiries
         asked = [(order, self.inquiry(order.message)) for order in round_.inquiries]
         if asked:
             self.carry_out_delivery(number, stage.inquired(asked, self.now))

@@ -8,7 +8,7 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from schemas.records import FINAL_STATES, Channel, EntityKind, Rule, Trigger
+from schemas.records import FINAL_STATES, Channel, EntityKind, Rule, Template, TemplateText, Trigger
 from streams.domain.backoff import LONGEST
 from streams.domain.messages import (
     Accepted,
@@ -19,6 +19,7 @@ from streams.domain.messages import (
     Outcome,
     Rejected,
     RetryAt,
+    SmsMessage,
     Unknown,
 )
 from streams.stages.firing import ASK_AFTER
@@ -26,6 +27,7 @@ from tests.support.shop import (
     DAY,
     HOUR,
     MINUTE,
+    C,
     ann,
     at,
     change,
@@ -154,6 +156,37 @@ def test_an_sms_that_is_not_found_is_not_sent_again(answer: Inquiry) -> None:
     world.after(DAY)
     assert (len(world.sent), len(questions)) == (1, 3)
     assert world.finals == [("unknown_closed", "not_resent")]
+
+
+def test_the_same_text_sent_later_is_another_message() -> None:
+    """Asked three times over twelve minutes, and each time about the moment when it can have been taken."""
+    said = Template(
+        id=BY_SMS.template_id, company=C, texts={"en": TemplateText(sms="It is ready")}, version=2
+    )
+    world = opened(TUESDAY, BY_SMS, said)
+    taken: list[tuple[int, str]] = []
+
+    def provider(message: Message) -> Outcome:
+        assert isinstance(message, SmsMessage)
+        if len(world.sent) == 1:
+            return SILENT  # lost on the way
+        taken.append((world.now, message.text))
+        return Accepted("test", f"SM{len(taken)}")
+
+    def inquiry(message: Message) -> Inquiry:
+        assert isinstance(message, SmsMessage)
+        order = world.asked[-1]
+        fits = [at_ for at_, text in taken if text == message.text and order.since <= at_ <= order.until]
+        return Accepted("test", "SM1") if fits else NotFound("test")
+
+    world.provider, world.inquiry = provider, inquiry
+    world.change(ORDER, change(1, facts(), world.now))
+    world.after(2 * MINUTE)
+    world.change(ORDER, change(1, facts(), world.now, entity_id="2"))
+    world.after(DAY)
+    assert len({sent.text for sent in world.sent}) == 1, "the decoy says the same"
+    assert len(world.asked) == len(ASK_AFTER)
+    assert sorted(world.finals) == [("sent", "accepted"), ("unknown_closed", "not_resent")]
 
 
 def test_an_email_is_sent_again_once_with_the_same_message_id() -> None:
