@@ -112,23 +112,32 @@ def every() -> list[tuple[str, str]]:
     return sorted(_table().values())
 
 
-def where(task: asyncio.Task[Any]) -> Iterator[str]:
+def where(task: asyncio.Task[Any]) -> list[str]:
     """The awaits at which the task is suspended, from the outermost."""
+    found: list[str] = []
     coroutine: Any = task.get_coro()
     while coroutine is not None:
         frame = getattr(coroutine, "cr_frame", None)
         if frame is None:
-            return
+            break
         code = frame.f_code
-        if code.co_filename in modules():
-            site = _site(code, frame.f_lasti)
-            if site:
-                yield site
+        key = id(code), frame.f_lasti
+        site = _SITES.get(key)
+        if site is None:
+            site = _SITES[key] = code, _site(code, frame.f_lasti)
+        if site[1]:
+            found.append(site[1])
         coroutine = coroutine.cr_await
+    return found
 
 
-@cache
+_SITES: dict[tuple[int, int], tuple[CodeType, str]] = {}
+"""By code and last instruction; a code object is slow to hash, and kept alive here with its id."""
+
+
 def _site(code: CodeType, last: int) -> str:
+    if code.co_filename not in modules():
+        return ""
     line, _, column, _ = next(islice(code.co_positions(), last // 2, None))
     found = _table().get((code.co_filename, line or 0, column or 0))
     return found[0] if found is not None else ""

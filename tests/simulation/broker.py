@@ -193,6 +193,8 @@ class SimProducer:
         partition: int | None = None,
         headers: Headers | None = None,
     ) -> Sent:
+        if not records:
+            return Sent({})
         broker = self._broker
         logs = broker.topics[topic]
         parts: dict[int, list[Record]] = {}

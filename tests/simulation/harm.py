@@ -131,7 +131,7 @@ class Harm:
             return
 
         def watch(task: asyncio.Task[Any]) -> None:
-            at = list(awaits.where(task))
+            at = awaits.where(task)
             if not at:
                 return
             for held in (self._traps.get(worker, []), self._for_any):

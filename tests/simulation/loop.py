@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar
+from itertools import count
 from typing import Any
 
 OWNER: ContextVar[Process | None] = ContextVar("owner", default=None)
@@ -29,8 +31,9 @@ class Process:
         self.alive = True
         self.frozen = False
         self.watch: Callable[[asyncio.Task[Any]], None] | None = None
-        self.tasks: set[asyncio.Task[Any]] = set()
-        """Kept alive with it: a task that is collected would run its ``finally``."""
+        self.tasks: list[asyncio.Task[Any]] = []
+        """Kept alive with it: a task that is collected would run its ``finally``. Ended ones too, for a while."""
+        self._many = 100
         self.stash: list[asyncio.Handle] = []
         self._context = Context()
         self._context.run(OWNER.set, self)
@@ -39,6 +42,12 @@ class Process:
         loop = asyncio.get_running_loop()
         return loop.create_task(coroutine, name=name, context=self._context.copy())
 
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.append(task)
+        if len(self.tasks) > self._many:
+            self.tasks = [task for task in self.tasks if not task.done()]
+            self._many = 2 * len(self.tasks) + 100
+
 
 class SimLoop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
@@ -46,11 +55,33 @@ class SimLoop(asyncio.BaseEventLoop):
         self.seconds = 0.0
         self.steps = 0
         self.errors: list[dict[str, Any]] = []
+        self._due: deque[asyncio.Handle] = deque()
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._numbers = count()
         self.set_task_factory(_task)  # type: ignore[arg-type]  # the stub knows no context
         self.set_exception_handler(lambda _, context: self.errors.append(context))
 
     def time(self) -> float:
         return self.seconds
+
+    def call_soon(  # type: ignore[override]  # the stub's type variables say no more
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, args, self, context)
+        self._due.append(handle)
+        return handle
+
+    def call_at(  # type: ignore[override]  # as above
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, next(self._numbers), timer))
+        return timer
+
+    def call_later(  # type: ignore[override]  # as above
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self.seconds + delay, callback, *args, context=context)
 
     def at(self, seconds: float, callback: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
         """Like ``call_at``, but belongs to the world and not to the process that asks."""
@@ -59,22 +90,20 @@ class SimLoop(asyncio.BaseEventLoop):
     def thaw(self, process: Process) -> None:
         process.frozen = False
         ready, process.stash = process.stash, []
-        self._ready.extend(ready)  # type: ignore[attr-defined]  # BaseEventLoop's own queue
+        self._due.extend(ready)
 
     def _run_once(self) -> None:
-        ready: Any = self._ready  # type: ignore[attr-defined]  # as above
-        heap: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]  # as above
-        while not ready:
-            if not heap:
+        due = self._due
+        while not due:
+            if not self._timers:
                 raise Deadlock
-            timer = heapq.heappop(heap)
-            timer._scheduled = False  # type: ignore[attr-defined]  # what BaseEventLoop does
-            if not timer.cancelled():
-                self.seconds = max(self.seconds, timer.when())
-                ready.append(timer)
-        for _ in range(len(ready)):
-            handle = ready.popleft()
-            if handle.cancelled():
+            when, _, timer = heapq.heappop(self._timers)
+            if not timer._cancelled:  # type: ignore[attr-defined]  # a call less
+                self.seconds = max(self.seconds, when)
+                due.append(timer)
+        while due and not self._stopping:  # type: ignore[attr-defined]  # BaseEventLoop's own
+            handle: Any = due.popleft()
+            if handle._cancelled:
                 continue
             owner: Process | None = handle._context.get(OWNER)
             if owner is not None:
@@ -107,6 +136,5 @@ def _task(
     task._log_destroy_pending = False  # type: ignore[attr-defined]  # the dead don't end their tasks
     owner = (context.get(OWNER) if context is not None else None) or OWNER.get()
     if owner is not None:
-        owner.tasks.add(task)
-        task.add_done_callback(owner.tasks.discard)
+        owner.keep(task)
     return task

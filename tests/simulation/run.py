@@ -84,9 +84,12 @@ def run_seed(seed: int, **how: Any) -> Result:
 
 def run_chunk(seeds: Sequence[int]) -> list[Result]:
     logging.disable(logging.CRITICAL)  # workers die in every run; what matters is judged
-    results = [run_seed(seed) for seed in seeds]
-    gc.collect()
-    return results
+    gc.disable()  # it would find next to nothing until a run is over
+    try:
+        return [run_seed(seed) for seed in seeds]
+    finally:
+        gc.enable()
+        gc.collect()
 
 
 def kind_of(violation: str) -> str:

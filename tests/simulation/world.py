@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from random import Random
+from types import ModuleType
 
 import agents.entity_partition
+import agents.gate
 import agents.sender_partition
 from agents import lookout
 from schemas.errors import DecodeError
@@ -35,6 +37,16 @@ LOOKOUT = 200.0
 IDLE_LOOK = 7_200.0
 """In the place of the runtime's sleeps of a minute, which a simulation of days need not go through. A wake-up
 that is missing shows all the more."""
+GATE_LOOK = 0.5
+"""Seconds, in the place of the runtime's: clocks are wrong for minutes here."""
+
+_LOOKS: tuple[tuple[ModuleType, str, float], ...] = (
+    (agents.sender_partition, "_LONGEST_SLEEP", IDLE_LOOK),
+    (agents.entity_partition, "_TIDY_LOOK", IDLE_LOOK),
+    (agents.sender_partition, "_GATE_LOOK", GATE_LOOK),
+    (agents.gate, "_LOOK", GATE_LOOK),
+    (lookout, "_EVERY", LOOKOUT),
+)
 
 _COUNTS = {
     **PARTITIONS,
@@ -130,19 +142,16 @@ class World:
         self._workers: list[SimWorker] = []
 
     def run(self) -> Outcome:
-        looks = agents.sender_partition._LONGEST_SLEEP, agents.entity_partition._TIDY_LOOK, lookout._EVERY
-        agents.sender_partition._LONGEST_SLEEP = agents.entity_partition._TIDY_LOOK = IDLE_LOOK
-        lookout._EVERY = LOOKOUT
+        looks = [(module, name, getattr(module, name)) for module, name, _ in _LOOKS]
+        for module, name, seconds in _LOOKS:
+            setattr(module, name, seconds)
         try:
             self.loop.run_until_complete(self._play())
         except Deadlock:
             self.out.errors.append("deadlock: nobody has anything left to do")
         finally:
-            (
-                agents.sender_partition._LONGEST_SLEEP,
-                agents.entity_partition._TIDY_LOOK,
-                lookout._EVERY,
-            ) = looks
+            for module, name, seconds in looks:
+                setattr(module, name, seconds)
         self._read_logs()
         self.out.steps, self.out.seconds = self.loop.steps, self.loop.seconds
         self._bury()
@@ -156,7 +165,8 @@ class World:
         for worker in self._workers:
             for task in list(worker.tasks):
                 with contextlib.suppress(RuntimeError):
-                    task.get_coro().close()
+                    if not task.done():
+                        task.get_coro().close()
 
     # --- the play
 
