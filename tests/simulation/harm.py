@@ -27,6 +27,7 @@ class Trap:
     site: str
     skip: int
     spring: Callable[[SimWorker, list[str]], None]
+    armed: Callable[[], bool] = lambda: True
 
 
 class Harm:
@@ -49,6 +50,8 @@ class Harm:
                     self._freeze(worker, fault.seconds)
                 elif worker is not None:
                     self._set(worker, self._trap(fault, how, site))
+            case "wake":
+                self._set(None, self._alarm(fault))
             case "stop" if worker is not None:
                 world.group.leave(worker)
                 world.loop.at(end, world.start_again, machine)
@@ -114,6 +117,19 @@ class Harm:
 
         return Trap(site, fault.skip, kill)
 
+    def _alarm(self, fault: Fault) -> Trap:
+        """Whoever sleeps wakes when another worker gets there."""
+        world = self._world
+
+        def sleepers() -> list[SimWorker]:
+            return [worker for worker in world.workers if worker.frozen and worker.alive and worker.expired]
+
+        def wake(worker: SimWorker, at: list[str]) -> None:
+            for one in sleepers():
+                self._thaw(one)
+
+        return Trap(fault.how.removeprefix("@"), fault.skip, wake, lambda: bool(sleepers()))
+
     def _set(self, worker: SimWorker | None, trap: Trap) -> None:
         if worker is not None:
             self._traps.setdefault(worker, []).append(trap)
@@ -136,7 +152,7 @@ class Harm:
                 return
             for held in (self._traps.get(worker, []), self._for_any):
                 for trap in held:
-                    if not trap.site or trap.site in at:
+                    if (not trap.site or trap.site in at) and trap.armed():
                         trap.skip -= 1
                         if trap.skip < 0:
                             held.remove(trap)

@@ -62,6 +62,11 @@ class Setting:
     """Messages per second of each channel; 0: not paced."""
     later: bool = False
     """At the end 36 days go by."""
+    length: float = LENGTH
+    """Seconds after which everything heals."""
+    lookout: float = 200.0
+    """Seconds between looks at the ends of changelogs: well below the time for which this log keeps what may
+    be compacted, as the runtime's are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ class Process:
         self.frozen = False
         self.watch: Callable[[asyncio.Task[Any]], None] | None = None
         self.tasks: list[asyncio.Task[Any]] = []
-        """Kept alive with it: a task that is collected would run its ``finally``. Ended ones too, for a while."""
+        """Kept alive with it: a task that is collected would run its ``finally``. Some have ended."""
         self._many = 100
         self.stash: list[asyncio.Handle] = []
         self._context = Context()
@@ -101,7 +101,7 @@ class SimLoop(asyncio.BaseEventLoop):
             if not timer._cancelled:  # type: ignore[attr-defined]  # a call less
                 self.seconds = max(self.seconds, when)
                 due.append(timer)
-        while due and not self._stopping:  # type: ignore[attr-defined]  # BaseEventLoop's own
+        while due and not self._stopping:
             handle: Any = due.popleft()
             if handle._cancelled:
                 continue

@@ -23,7 +23,7 @@ from tests.simulation.broker import Broker, Stored
 from tests.simulation.disk import SimDisk
 from tests.simulation.group import Group
 from tests.simulation.harm import Harm
-from tests.simulation.items import EPOCH, KINDS, LENGTH, PARTITIONS, POISON, Publish, Story
+from tests.simulation.items import EPOCH, KINDS, PARTITIONS, POISON, Publish, Story
 from tests.simulation.loop import Deadlock, SimLoop
 from tests.simulation.ports import CODEC, Machine
 from tests.simulation.provider import Provider
@@ -32,8 +32,6 @@ from tests.simulation.worker import CHANNELS, SESSION, SimWorker
 REST = 1_800.0
 """Seconds within which a healed system must come to rest."""
 MONTHS = 36 * 86_400.0
-LOOKOUT = 200.0
-"""Well below the time for which this log keeps what may be compacted, as the runtime's is."""
 IDLE_LOOK = 7_200.0
 """In the place of the runtime's sleeps of a minute, which a simulation of days need not go through. A wake-up
 that is missing shows all the more."""
@@ -45,7 +43,6 @@ _LOOKS: tuple[tuple[ModuleType, str, float], ...] = (
     (agents.entity_partition, "_TIDY_LOOK", IDLE_LOOK),
     (agents.sender_partition, "_GATE_LOOK", GATE_LOOK),
     (agents.gate, "_LOOK", GATE_LOOK),
-    (lookout, "_EVERY", LOOKOUT),
 )
 
 _COUNTS = {
@@ -139,11 +136,12 @@ class World:
         self._consents_noted: set[tuple[int, int]] = set()
         self.healed = False
         self._over = False
-        self._workers: list[SimWorker] = []
+        self.workers: list[SimWorker] = []
 
     def run(self) -> Outcome:
-        looks = [(module, name, getattr(module, name)) for module, name, _ in _LOOKS]
-        for module, name, seconds in _LOOKS:
+        wanted = (*_LOOKS, (lookout, "_EVERY", self.setting.lookout))
+        looks = [(module, name, getattr(module, name)) for module, name, _ in wanted]
+        for module, name, seconds in wanted:
             setattr(module, name, seconds)
         try:
             self.loop.run_until_complete(self._play())
@@ -162,7 +160,7 @@ class World:
         """Ends the coroutines of all workers here and now: their ``finally`` must not run within another
         run, whenever the collector finds them."""
         self._over = True
-        for worker in self._workers:
+        for worker in self.workers:
             for task in list(worker.tasks):
                 with contextlib.suppress(RuntimeError):
                     if not task.done():
@@ -182,7 +180,7 @@ class World:
                 self._publish(happening)
             else:
                 self.harm.happen(happening)
-        await asyncio.sleep(max(0.0, LENGTH - self.loop.seconds))
+        await asyncio.sleep(max(0.0, self.setting.length - self.loop.seconds))
         self._heal()
         if not await self._rest(REST):
             self.out.errors.append("it never came to rest")
@@ -294,7 +292,7 @@ class World:
             return
         self._number += 1
         worker = machine.worker = SimWorker(self, machine, self._number)
-        self._workers.append(worker)
+        self.workers.append(worker)
         worker.start(worker.run(), "run")
         self.harm.began(worker)
 
@@ -316,7 +314,7 @@ class World:
         """Fenced, and one of the two had slept for too long. A worker that wakes in the middle of opening a
         partition may claim it before it hears that it has gone to another."""
         fenced = _fenced(worker.error)
-        slept = {worker.name for worker in self._workers if worker.expired}
+        slept = {worker.name for worker in self.workers if worker.expired}
         return bool(fenced) and all(
             worker.expired or any(f"({name})" in str(error) for name in slept) for error in fenced
         )
@@ -384,7 +382,7 @@ class World:
         ]
         for context in self.loop.errors:
             error = context.get("exception")
-            if _fenced(error) and any(worker.expired for worker in self._workers):
+            if _fenced(error) and any(worker.expired for worker in self.workers):
                 continue  # a step that was left alone when its partition was paused
             self.out.errors.append(f"{context.get('message')}: {error!r}")
 
