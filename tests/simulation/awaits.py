@@ -28,67 +28,6 @@ NOT_SIMULATED: Mapping[str, str] = {
 }
 """Beginnings of sites at which nobody dies here, and why not."""
 
-RARE = frozenset(
-    {
-        "entity_partition.EntityPartition._sweep_once#1",
-        "entity_partition.EntityPartition.batch#2",
-        "entity_partition.EntityPartition.look#1",
-        "entity_partition.EntityPartition.look#2",
-        "entity_partition.EntityPartition.pause#2",
-        "entity_partition.EntityPartition.say_again#1",
-        "entity_partition.EntityPartition.say_again#2",
-        "gate.Gate.timely.waiting#1",
-        "gate.Gate.until_clock#1",
-        "gate.Gate.until_owned#1",
-        "host.Host._resume.open_#3",
-        "host.Host.close#1",
-        "host.Host.pause#1",
-        "host.Host.resume#1",
-        "lookout.Lookout._follow#1",
-        "outputs.Outputs.suppressions#1",
-        "partition.PartitionStore._claim#2",
-        "partition.PartitionStore._claim#3",
-        "partition.PartitionStore.commit#3",
-        "partition.PartitionStore.look#1",
-        "partition.PartitionStore.look#2",
-        "partition.PartitionStore._restore#3",
-        "partition.PartitionStore.restore#2",
-        "quarantine.Quarantine._one_by_one#1",
-        "quarantine.Quarantine._one_by_one#2",
-        "quarantine.Quarantine._one_by_one#3",
-        "quarantine.Quarantine._one_by_one#4",
-        "quarantine.Quarantine._one_by_one#5",
-        "quarantine.Quarantine.guarded.careful#1",
-        "quarantine.Quarantine.guarded.careful#2",
-        "quarantine._Company.gone#2",
-        "quarantine._Company.join#2",
-        "sender_partition.SenderPartition._answers#2",
-        "sender_partition.SenderPartition._inquire#1",
-        "sender_partition.SenderPartition._once#1",
-        "sender_partition.SenderPartition._once#4",
-        "sender_partition.SenderPartition._read_consents#4",
-        "sender_partition.SenderPartition._round#2",
-        "sender_partition.SenderPartition._send#1",
-        "sender_partition.SenderPartition.consents#1",
-        "sender_partition.SenderPartition.consents#3",
-        "sender_partition.SenderPartition.events#1",
-        "sender_partition.SenderPartition.events#2",
-        "sender_partition.SenderPartition.events#3",
-        "sender_partition.SenderPartition.events#4",
-        "sender_partition.SenderPartition.look#1",
-        "sender_partition.SenderPartition.look#2",
-        "sender_partition.SenderPartition.pause#2",
-        "sender_partition.SenderPartition.pause#3",
-        "sender_partition.SenderPartition.pause#4",
-        "sender_partition.SenderPartition.pause#5",
-        "sender_partition.SenderPartition.pause#6",
-        "sender_partition.SenderPartition.say_again#1",
-        "sender_partition.SenderPartition.timers#3",
-    }
-)
-"""Locks that two steps must want at once, and answers to answers: a story that leads there is one of many.
-The tests, with some hundred seeds, don't insist on a death there; ``make sim`` tells when there was none."""
-
 
 @cache
 def modules() -> dict[str, str]:

@@ -12,6 +12,7 @@ from tests.simulation.oracle import Name
 from tests.simulation.provider import Call
 from tests.simulation.world import Outcome
 
+RECEIPTS = frozenset({DeliveryState.DELIVERED, DeliveryState.BOUNCED})
 TOLD_ONCE = 0
 """Transition number of what an entity agent says itself."""
 
@@ -25,6 +26,10 @@ class Log:
         self.slots: dict[tuple[str, ...], dict[int, Delivery]] = defaultdict(dict)
         self.by_id: dict[str, list[Delivery]] = defaultdict(list)
         self.names: dict[Name, list[Delivery]] = defaultdict(list)
+        self.lives: list[Delivery] = []
+        """Every record once, but what an entity agent says itself."""
+        self.receipts: dict[str, list[Delivery]] = defaultdict(list)
+        """What providers reported; the others have only what happened until then."""
         for record in out.log:
             key = record.delivery_id, record.transition
             if key in seen:
@@ -34,9 +39,14 @@ class Log:
             seen[key] = record
             if record.transition == TOLD_ONCE:
                 continue
-            self.by_id[record.delivery_id].append(record)
-            self.names[name_of(record)].append(record)
-            reminder = record.anchor.isdecimal()
+            self.lives.append(record)
+            receipt = record.state in RECEIPTS
+            if receipt:
+                self.receipts[record.delivery_id].append(record)
+            else:
+                self.by_id[record.delivery_id].append(record)
+                self.names[name_of(record)].append(record)
+            reminder = record.anchor.isdecimal() or (receipt and not record.anchor)
             slot = (
                 record.company,
                 record.kind,
@@ -49,7 +59,8 @@ class Log:
             if other is not None:
                 self.conflicts.append(f"{slot} {record.transition}: {told_of(other)} and {told_of(record)}")
             self.slots[slot][record.transition] = record
-        for records in (*self.by_id.values(), *self.names.values()):
+        self.lives.sort(key=lambda record: (record.delivery_id, record.transition))
+        for records in (*self.by_id.values(), *self.names.values(), *self.receipts.values()):
             records.sort(key=lambda record: record.transition)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from schemas.records import FINAL_STATES, Channel, DeliveryState, EntityKind
+from schemas.records import FINAL_STATES, Channel, DeliveryState, EntityKind, EventStatus
 from streams.domain.messages import SmsMessage
 from tests.simulation import doors, oracle
 from tests.simulation.books import TOLD_ONCE, Log, calls, text_of, told_of
@@ -15,6 +15,13 @@ from tests.simulation.shop import phone
 from tests.simulation.world import Outcome
 from tests.support.lives import Lives
 
+_WORDS = {
+    EventStatus.DELIVERED: DeliveryState.DELIVERED,
+    EventStatus.UNDELIVERED: DeliveryState.BOUNCED,
+    EventStatus.FAILED: DeliveryState.BOUNCED,
+    EventStatus.HARD: DeliveryState.BOUNCED,
+}
+"""What the log makes of a report. That a message has arrived is the last word on it."""
 _GONE_OUT = {DeliveryState.SENT, DeliveryState.UNKNOWN_CLOSED}
 
 
@@ -48,9 +55,8 @@ def one_story_for_each(out: Outcome, log: Log) -> Iterator[str]:
 
 def known_steps(out: Outcome, log: Log) -> Iterator[str]:
     """Every transition is one of the table that ``docs/delivery-states.md`` is drawn from."""
-    told = [record for records in log.by_id.values() for record in records]
     at_once = [record for record in out.log if record.transition == TOLD_ONCE]
-    for text in Lives([*told, *at_once]).strange:
+    for text in Lives([*log.lives, *at_once]).strange:
         yield f"P1 no such step: {text}"
 
 
@@ -170,6 +176,27 @@ def books_agree(out: Outcome, log: Log) -> Iterator[str]:
             yield f"P2 the provider took {taken.message.delivery_id}; the log: {last}"
 
 
+def every_receipt_once(out: Outcome, log: Log) -> Iterator[str]:
+    """What a provider reports of a message that it took ends in the log, each word once (the table of steps
+    has in which order)."""
+    reported: dict[str, set[DeliveryState]] = defaultdict(set)
+    for _, event in out.reports:
+        if event.status in _WORDS:
+            reported[event.delivery_id].add(_WORDS[event.status])
+    for id_, told in log.receipts.items():
+        for record in told:
+            if record.state not in reported[id_]:
+                yield f"P1 nobody reported {told_of(record)} of {id_}"
+    for id_, words in reported.items():
+        if id_ not in log.by_id:
+            continue  # of a message that is nobody's; known_steps looks at what it may have led to
+        states = [DeliveryState(record.state) for record in log.receipts[id_]]
+        best = max(words, key=lambda word: word is DeliveryState.DELIVERED)
+        if not states or states[-1] is not best or len(states) > len(words):
+            ended = told_of(log.by_id[id_][-1])
+            yield f"P1 of {id_} ({ended}) the provider reported {sorted(words)}, the log has {states}"
+
+
 # --- P7, P8 ---------------------------------------------------------------------------------------
 
 
@@ -233,6 +260,7 @@ CHECKS = (
     pending_is_right,
     no_second_copy,
     books_agree,
+    every_receipt_once,
     *doors.CHECKS,
     later_is_calm,
     poison,

@@ -54,7 +54,7 @@ class Group:
             worker.order("revoke", self.generation)
 
     def _assign(self) -> None:
-        """Sticky where it can be, ``timers`` and ``consents`` together."""
+        """Sticky where it can be, ``timers`` and what lies beside them together."""
         members = list(self.members)
         if not members:
             return
@@ -79,5 +79,6 @@ class Group:
         self._held = {place: name for name, some in given.items() for place in some}
         for worker in members:
             some = given[worker.machine.name]
-            some += [Place("consents", place.partition) for place in some if place.topic == "timers"]
+            numbers = [place.partition for place in some if place.topic == "timers"]
+            some += [Place(topic, n) for topic in ("consents", "provider-events") for n in numbers]
             worker.order("assign", self.generation, frozenset(some))

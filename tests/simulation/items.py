@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schemas.records import Change, Customer, EntityKind, Record, Rule, RuleKind
 
@@ -76,9 +76,11 @@ class Story:
     reference: tuple[Publish, ...]
     """Published before the first worker starts."""
     items: tuple[Item, ...]
+    scene: str = ""
+    """The await that it leads to; none: a day like any other."""
 
     def only(self, items: Sequence[Item]) -> Story:
-        return Story(self.seed, self.setting, self.reference, tuple(items))
+        return replace(self, items=tuple(items))
 
 
 def _short(value: Record | bytes | None) -> str:

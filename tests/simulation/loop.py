@@ -98,10 +98,10 @@ class SimLoop(asyncio.BaseEventLoop):
             if not self._timers:
                 raise Deadlock
             when, _, timer = heapq.heappop(self._timers)
-            if not timer._cancelled:  # type: ignore[attr-defined]  # a call less
+            if not timer._cancelled:  # a call less than cancelled()
                 self.seconds = max(self.seconds, when)
                 due.append(timer)
-        while due and not self._stopping:
+        while due and not self._stopping:  # type: ignore[attr-defined]  # BaseEventLoop's own
             handle: Any = due.popleft()
             if handle._cancelled:
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
@@ -62,6 +63,7 @@ class Provider:
         self._loop = loop
         self._random = random
         self._epoch = epoch
+        self.on_taken: Callable[[Taken], None] = lambda _: None
         self._under_way: dict[SimWorker, list[asyncio.TimerHandle]] = {}
 
     def die(self, worker: SimWorker) -> None:
@@ -73,6 +75,7 @@ class Provider:
     def take(self, message: Message) -> Taken:
         taken = Taken(self._loop.seconds, message, f"{self.channel}-{len(self.taken)}")
         self.taken.append(taken)
+        self.on_taken(taken)
         return taken
 
     def accept_in(self, seconds: float, worker: SimWorker, message: Message) -> asyncio.Future[Taken]:

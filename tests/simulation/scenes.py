@@ -7,6 +7,7 @@ of is drawn from the seed as in any story, and judged by the same promises.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from random import Random
 
 import msgspec
@@ -36,19 +37,22 @@ _TRAITS: Sequence[tuple[tuple[str, ...], str]] = (
     (("say_again", "lookout.Lookout.look#3"), "clock quick"),
     # Ownership, and who else writes.
     (("gate.", "SenderPartition._send#1"), "slow silent many"),
-    (("PartitionStore._claim#", "PartitionStore.commit#2", "PartitionStore._look_back"), "zombies wakes trouble"),
+    (
+        ("PartitionStore._claim#", "PartitionStore.commit#2", "PartitionStore._look_back"),
+        "zombies wakes trouble",
+    ),
     (("PartitionStore.restore#3",), "ahead"),
     (("host.Host.pause#1", "host.Host.close#1"), "slow stops answers many moves"),
     (("host.Host.resume#1", "host.Host._resume.open_#3"), "slow moves sleepers many"),
     (("host.",), "moves slow"),
     (("Quarantine.guarded.careful#1",), "deadly reread"),
-    (("Quarantine.guarded.careful#3",), "deadly two slow"),
+    (("Quarantine._one_by_one#1",), "deadly two slow"),
     (("quarantine.",), "deadly slow"),
     (("EntityPartition._carry_out#1",), "handed"),
     (("SenderPartition.consents#1",), "fresh"),
     (("_inquire", "_answers#2"), "unknown"),
     (("suppressions", "SenderPartition._round#2"), "gone"),
-    (("dead_letters", "rekey#2", "timers#2", "consents#1", "consents#2", "_decode"), "junk slow"),
+    (("dead_letters", "rekey#2", "timers#2", "events#2", "consents#2", "_decode"), "junk slow"),
     (("outputs.Outputs.send#2", "patience."), "trouble"),
     (("lookout.",), "quick"),
 )
@@ -65,14 +69,16 @@ def traits(site: str) -> frozenset[str]:
 def scene(seed: int, site: str) -> Story:
     """Somebody dies at ``site``, if anybody gets there."""
     fault = Fault(0.0, "kill", ANY, 2.0, f"{Random(seed).choice(DISKS)}@{site}")
-    return drawn(seed, traits(site), [fault], later=site.endswith("_once#4"))
+    return replace(drawn(seed, traits(site), [fault], later=site.endswith("_once#4")), scene=site)
 
 
 def drawn(seed: int, some: frozenset[str], faults: Sequence[Item] = (), *, later: bool = False) -> Story:
     """A day of these traits, and ``faults``."""
     random = Random(seed * 7 + 3)
     machines = 1 if "deadly" in some else 2 + ("fresh" in some or ("moves" in some and random.random() < 0.5))
-    setting = Setting(machines, 20, 0.0, later=later, length=LENGTH, lookout=15.0 if "quick" in some else 200.0)
+    setting = Setting(
+        machines, 20, 0.0, later=later, length=LENGTH, lookout=15.0 if "quick" in some else 200.0
+    )
     reference = _shop(random)
     items: list[Item] = [*faults, *_customers(random, 30.0 if "fresh" in some else 0.2)]
     wanted = [item.value for item in reference if isinstance(item.value, Rule)]
@@ -132,7 +138,9 @@ def _burst(
             location_id="north",
             scheduled_at=EPOCH + int(moment * 1000) + random.choice((30, 60, 120)) * MINUTE,
         )
-        yield _change("appointments", f"v{number}{index}", 1, random.uniform(1.0, moment - 100.0), facts, random)
+        yield _change(
+            "appointments", f"v{number}{index}", 1, random.uniform(1.0, moment - 100.0), facts, random
+        )
         if random.random() < 0.5:
             assert facts.scheduled_at is not None
             moved = msgspec.structs.replace(facts, scheduled_at=facts.scheduled_at + 150 * MINUTE)
@@ -155,7 +163,7 @@ def _burst(
             )  # fmt: skip
             yield Publish(at, "rules", reference_key(COMPANY, rule.id), edited)
     if "junk" in some:
-        for topic in ("timers", "consents", "customer-consents", "orders"):
+        for topic in ("timers", "consents", "customer-consents", "orders", "provider-events"):
             key = random.choice((b"acme/ann", b"acme/ben"))
             yield Publish(moment + random.uniform(0.0, 3.0), topic, key, b"junk")
 
@@ -205,7 +213,14 @@ def _harm(moment: float, some: frozenset[str], machines: Sequence[str], random: 
                 yield Fault(moment - 10.0 + start + random.uniform(0.0, 1.0), "silent", machine, 9.9)
     if "zombies" in some:
         slept = random.uniform(12.0, 16.0) if "wakes" not in some else 60.0
-        yield Fault(moment - 1.0, "freeze", ANY, slept, "@partition.PartitionStore.commit#1", random.choice((0, 0, 1, 2)))
+        yield Fault(
+            moment - 1.0,
+            "freeze",
+            ANY,
+            slept,
+            "@partition.PartitionStore.commit#1",
+            random.choice((0, 0, 1, 2)),
+        )
         if "wakes" in some:
             site = random.choice(("partition.PartitionStore._claim#1", "partition.PartitionStore._read#1"))
             yield Fault(moment, "wake", ANY, 0.0, f"@{site}", random.randint(0, 8))

@@ -243,7 +243,12 @@ class SimWorker(Process):
     def remembered(self) -> list[str]:
         """What its stores hold of messages and of entities that are over."""
         stores = [(name, part._state.store) for name, part in self.host.timers.items()]
-        found = [f"slot {key!r}" for _, store in stores for key, _ in store.scan("slots", b"", None, 100)]
+        found = [
+            f"{family} {key!r}"
+            for _, store in stores
+            for family in ("slots", "entities")
+            for key, _ in store.scan(family, b"", None, 100)
+        ]
         for place, part in self.host.entities.items():
             for key, raw in part._state.store.scan("entities", b"", None, 100):
                 if not _decode_state(raw).raw:
@@ -369,6 +374,8 @@ class SimWorker(Process):
             return self.host.timers[place.partition].timers
         if place.topic == "consents":
             return self.host.timers[place.partition].consents
+        if place.topic == "provider-events":
+            return self.host.timers[place.partition].events
         if place.topic == "customer-consents":
             return lambda batch: rekey(self.shared, batch)
         return self.host.entities[place].batch

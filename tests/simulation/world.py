@@ -15,7 +15,8 @@ import agents.gate
 import agents.sender_partition
 from agents import lookout
 from schemas.errors import DecodeError
-from schemas.records import Change, Channel, Customer, DeadLetter, Delivery, Timer
+from schemas.records import Change, Channel, Customer, DeadLetter, Delivery, ProviderEvent, Timer
+from streams.domain.ids import customer_key
 from streams.kafka.batches import RecordBatch
 from streams.kafka.topics import REFERENCE_TOPICS
 from streams.stages.fencing import Fenced
@@ -27,6 +28,7 @@ from tests.simulation.items import EPOCH, KINDS, PARTITIONS, POISON, Publish, St
 from tests.simulation.loop import Deadlock, SimLoop
 from tests.simulation.ports import CODEC, Machine
 from tests.simulation.provider import Provider
+from tests.simulation.reports import Reports
 from tests.simulation.worker import CHANNELS, SESSION, SimWorker
 
 REST = 1_800.0
@@ -49,6 +51,7 @@ _COUNTS = {
     **PARTITIONS,
     **dict.fromkeys(REFERENCE_TOPICS, 1),
     "consents": PARTITIONS["timers"],
+    "provider-events": PARTITIONS["timers"],
     "timers-changelog": PARTITIONS["timers"],
     **{f"{topic}-state": PARTITIONS[topic] for topic in KINDS},
     "delivery-log": 1,
@@ -91,6 +94,8 @@ class Outcome:
     """Whose machine's clock was wrong, from when to when."""
     recreated: set[str] = field(default_factory=set)
     """Topics that were deleted and made anew."""
+    reports: list[tuple[float, ProviderEvent]] = field(default_factory=list)
+    """What the providers have reported of messages, and when."""
     rest_at: float = -1.0
     pending: list[Row] = field(default_factory=list)
     left: list[Row] = field(default_factory=list)
@@ -125,6 +130,9 @@ class World:
         self.loop = SimLoop()
         self.broker = Broker(self.loop, self.random, _COUNTS, EPOCH)
         self.providers = {channel: Provider(channel, self.loop, self.random, EPOCH) for channel in CHANNELS}
+        self.reports = Reports(self.broker, Random(story.seed * 2 + 5), self._report)
+        for provider in self.providers.values():
+            provider.on_taken = self.reports.taken
         self.group = Group(self, self.random)
         self.harm = Harm(self)
         self.machines = {
@@ -188,6 +196,8 @@ class World:
         self.out.rest_at = self.loop.seconds
         self.out.pending = list(self._rows())
         await self._to_the_end()
+        await asyncio.sleep(max(0.0, self.reports.last - self.loop.seconds) + 1.0)
+        await self._rest(60.0)
         self.out.left = list(self._rows())
         if self.setting.later:
             await self._later()
@@ -211,6 +221,11 @@ class World:
         partition, offset = self.broker.publish(item.topic, item.key, raw)
         self.out.places[len(self.out.published)] = (item.topic, partition, offset)
         self.out.published.append(item)
+
+    def _report(self, event: ProviderEvent) -> None:
+        key = customer_key(event.company, event.customer_id)
+        self.broker.publish("provider-events", key, CODEC.encode(event))
+        self.out.reports.append((self.loop.seconds, event))
 
     async def _later(self) -> None:
         """36 days go by, then all disks are lost: what is over is forgotten, nothing is told or sent."""
