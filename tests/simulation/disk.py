@@ -11,7 +11,7 @@ from random import Random
 
 import msgspec
 
-from agents.partition import FOLLOWED, LONGEST_AWAY, Followed
+from agents.partition import FOLLOWED, LONGEST_AWAY, POSITION, Followed
 from streams.stages.ports import KeyValue, Write
 from streams.state.errors import StoreDamaged
 from streams.state.memory import MemoryStore
@@ -38,11 +38,17 @@ Journal = list[tuple[Write, ...]]
 
 
 class JournaledStore(MemoryStore):
-    def __init__(self, families: Sequence[str], journal: Journal) -> None:
+    def __init__(self, families: Sequence[str], journal: Journal, *, rotten: bool = False) -> None:
         super().__init__(families)
         self._journal = journal
+        self._rotten = rotten
         for writes in journal:
             super().write(writes)
+
+    def get(self, family: str, key: bytes) -> bytes | None:
+        if self._rotten and key == POSITION:
+            raise StoreDamaged("bad block")
+        return super().get(family, key)
 
     def write(self, writes: Sequence[Write]) -> None:
         super().write(writes)
@@ -56,20 +62,24 @@ class SimDisk:
         self._random = random
         self.journals: dict[str, Journal] = {}
         self.damaged: set[str] = set()
+        self.rotten: set[str] = set()
 
     def open(self, name: str, families: Sequence[str]) -> KeyValue:
         if name in self.damaged:
             raise StoreDamaged(f"{name}: bad block")
-        return JournaledStore(families, self.journals.setdefault(name, []))
+        journal = self.journals.setdefault(name, [])
+        return JournaledStore(families, journal, rotten=name in self.rotten)
 
     def destroy(self, name: str) -> None:
         self.damaged.discard(name)
+        self.rotten.discard(name)
         self.journals[name] = []
 
     def crash(self, how: str) -> None:
         """``keep``: everything was flushed; ``flush``: each store goes back to some earlier flush; ``lose``:
-        the disk is gone; ``damage``: the files can't be opened; ``ahead``: of what the log has; ``old``: not
-        in use for days; ``other``: of another topic by this name; ``format``: of another release."""
+        the disk is gone; ``damage``: the files can't be opened; ``rotten``: they can, and then not be read;
+        ``ahead``: of what the log has; ``old``: not in use for days; ``other``: of another topic by this
+        name; ``format``: of another release."""
         for name in sorted(self.journals):
             journal = self.journals[name]
             if how == "flush":
@@ -78,6 +88,8 @@ class SimDisk:
                 self.journals[name] = []
             elif how == "damage" and self._random.random() < 0.5:
                 self.damaged.add(name)
+            elif how == "rotten":
+                self.rotten.add(name)
             elif how == "ahead" and name.endswith("0"):
                 position = b"\xce\x7f\xff\xff\xff"  # msgpack of a position that no log has
                 self.journals[name] = [*journal, (("meta", b"\x01position", position),)]

@@ -17,6 +17,7 @@ DISKS = (
     "flush",
     "lose",
     "damage",
+    "rotten",
     "ahead",
     "old",
     "other",

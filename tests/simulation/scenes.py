@@ -20,7 +20,7 @@ from tests.simulation.shop import phone, rules, shop, status_id
 COMPANY = "acme"
 MOMENTS = tuple(300.0 * number for number in range(1, 7))
 LENGTH = 2_400.0
-DISKS = ("keep", "keep", "flush", "flush", "lose", "damage", "old", "other", "format")
+DISKS = ("keep", "keep", "flush", "flush", "lose", "damage", "rotten", "old", "other", "format")
 
 _TRAITS: Sequence[tuple[tuple[str, ...], str]] = (
     # Somebody holds the lock of a partition, for long, and somebody else wants it.
@@ -33,7 +33,10 @@ _TRAITS: Sequence[tuple[tuple[str, ...], str]] = (
     (("SenderPartition.pause#5",), "junk away stops answers many"),
     (("SenderPartition.pause#",), "stops answers many"),
     (("SenderPartition.timers#3", "SenderPartition.consents#3", "SenderPartition._once#"), "slow edits many"),
-    (("SenderPartition.say_again#1",), "clock slow quick edits flood"),
+    (("EntityPartition.say_again#1",), "clock slow restless flood"),
+    (("SenderPartition.say_again#1",), "crowd clock slow restless flood"),
+    (("SenderPartition.say_again#2",), "crowd clock quick"),
+    (("until_clock", "timely"), "clock quick many edits"),
     (("say_again", "lookout.Lookout.look#3"), "clock quick"),
     # Ownership, and who else writes.
     (("gate.", "SenderPartition._send#1"), "slow silent many"),
@@ -41,7 +44,8 @@ _TRAITS: Sequence[tuple[tuple[str, ...], str]] = (
         ("PartitionStore._claim#", "PartitionStore.commit#2", "PartitionStore._look_back"),
         "zombies wakes trouble",
     ),
-    (("PartitionStore.restore#3",), "ahead"),
+    (("PartitionStore._restore#3",), "ahead"),
+    (("PartitionStore.restore#2",), "rotten"),
     (("host.Host.pause#1", "host.Host.close#1"), "slow stops answers many moves"),
     (("host.Host.resume#1", "host.Host._resume.open_#3"), "slow moves sleepers many"),
     (("host.",), "moves slow"),
@@ -75,10 +79,13 @@ def scene(seed: int, site: str) -> Story:
 def drawn(seed: int, some: frozenset[str], faults: Sequence[Item] = (), *, later: bool = False) -> Story:
     """A day of these traits, and ``faults``."""
     random = Random(seed * 7 + 3)
-    machines = 1 if "deadly" in some else 2 + ("fresh" in some or ("moves" in some and random.random() < 0.5))
-    setting = Setting(
-        machines, 20, 0.0, later=later, length=LENGTH, lookout=15.0 if "quick" in some else 200.0
-    )
+    machines = 2 + ("fresh" in some or ("moves" in some and random.random() < 0.5))
+    if "deadly" in some:
+        machines = 1
+    elif "crowd" in some:
+        machines = 8  # most of them have one partition each
+    lookout = 1.0 if "restless" in some else 15.0 if "quick" in some else 200.0
+    setting = Setting(machines, 20, 0.0, later=later, length=LENGTH, lookout=lookout)
     reference = _shop(random)
     items: list[Item] = [*faults, *_customers(random, 30.0 if "fresh" in some else 0.2)]
     wanted = [item.value for item in reference if isinstance(item.value, Rule)]
@@ -150,6 +157,9 @@ def _burst(
         at = moment + random.uniform(0.0, 60.0 if "flood" in some else 3.0)
         order = Facts(status_id="order-new", customer_id=random.choice(("ann", "ben")), location_id="north")
         yield _change("orders", f"o{number}{index}", 1, at, order, random)
+        if "flood" in some:
+            visit = msgspec.structs.replace(order, status_id="appointment-new")
+            yield _change("appointments", f"f{number}{index}", 1, at, visit, random)
         if "handed" in some:
             other = msgspec.structs.replace(order, customer_id="ben" if order.customer_id == "ann" else "ann")
             yield _change("orders", f"o{number}{index}", 2, at + random.uniform(0.0, 30.0), other, random)
@@ -226,8 +236,9 @@ def _harm(moment: float, some: frozenset[str], machines: Sequence[str], random: 
             yield Fault(moment, "wake", ANY, 0.0, f"@{site}", random.randint(0, 8))
     if "clock" in some:
         yield Fault(moment - 5.0, "clock", one, 80.0)
-    if "ahead" in some:
-        yield Fault(moment + random.uniform(0.0, 20.0), "kill", one, 2.0, "ahead")
+    for disk in ("ahead", "rotten"):
+        if disk in some:
+            yield Fault(moment + random.uniform(0.0, 20.0), "kill", one, 2.0, disk)
 
 
 def _deadly(some: frozenset[str], random: Random) -> Iterator[Item]:
