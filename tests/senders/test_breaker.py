@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from senders.breaker import FAILURES, LONGEST, LONGEST_WISH, SHORTEST, Breaker, State, Turn
 from streams.domain.messages import Accepted, Outcome, Rejected, RetryAt, Unknown
+from streams.domain.reasons import Reason
 
 OK = Accepted("p", "1")
 NO = Rejected("p", "refused")
@@ -92,6 +93,18 @@ def test_a_probe_that_was_not_made_leaves_room_for_another() -> None:
     breaker = Breaker()
     call(breaker, SLOW)
     call(breaker, None, SHORTEST)
+    assert (breaker.state(SHORTEST), breaker.room(SHORTEST)) == (State.PROBING, 1)
+
+
+@pytest.mark.parametrize("reason", [Reason.LATENESS, Reason.NO_SENDER])
+def test_a_message_that_was_given_back_uncalled_proves_nothing(reason: Reason) -> None:
+    breaker = Breaker()
+    for _ in range(FAILURES - 1):
+        call(breaker, AWAY)
+    call(breaker, RetryAt("p", reason))
+    call(breaker, AWAY)
+    assert breaker.state(0) is State.OPEN, "four failures are not forgotten over it"
+    call(breaker, RetryAt("p", reason), SHORTEST)
     assert (breaker.state(SHORTEST), breaker.room(SHORTEST)) == (State.PROBING, 1)
 
 
