@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import platform
 import threading
 import time
 from dataclasses import replace
+from functools import cache as once
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -246,6 +248,7 @@ class Worker:
         await self._pacing.caught_up(_CATCH_UP)
         assigned = self.app.consumer.assignment()
         await self._host.resume([self._place(tp) for tp in assigned])
+        _settle_heap()
         self._hold.assigned(assigned)
 
     def _start_offset(self, tp: TP) -> int | None:
@@ -356,6 +359,15 @@ class Worker:
         app.before_stop = self._begin_stop
         app.after_stop = self.stop
         return app
+
+
+@once
+def _settle_heap() -> None:
+    """What is here by now (modules, rules, schemas) stays: the collector need not look through it again and
+    again. Some 10 % of the CPU of both kinds of agents."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def preflight(settings: Settings) -> list[str]:

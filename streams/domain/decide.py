@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from schemas.records import (
     Channel,
     Company,
@@ -41,8 +43,7 @@ RULE_WAIT = 60_000
 """A command may name a rule version that this worker has not read yet; tables lag by seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One message that waits, as the delivery stage remembers it.
 
     ``target`` is the moment that the rule gives; ``allowed`` the moment from which lateness counts (the

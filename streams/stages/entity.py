@@ -70,8 +70,7 @@ class EntityState(msgspec.Struct, array_like=True, gc=False):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(msgspec.Struct, frozen=True, gc=False):
     """One record of the entity topic with what the codec made of it (None: a tombstone)."""
 
     offset: int

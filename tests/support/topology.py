@@ -8,7 +8,7 @@ not finished comes again. ``lose_disks`` rebuilds every store from its changelog
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
@@ -237,7 +237,7 @@ class Topology:
         topic = self.records[kind]
         again = topic[-count:] if count is not None else list(topic)
         topic += [
-            replace(record, offset=len(topic) + number, timestamp=self.now)
+            msgspec.structs.replace(record, offset=len(topic) + number, timestamp=self.now)
             for number, record in enumerate(again)
         ]
         self._read_topics()
