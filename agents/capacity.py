@@ -45,9 +45,11 @@ class Capacity:
     def begin(self, order: SendOrder, now: int) -> Call:
         return self._lanes[order.channel].begin(order.provider, now)
 
-    def end(self, call: Call, outcome: Outcome | None, now: int) -> None:
-        self._lanes[call.channel].end(call, outcome, now)
+    def end(self, call: Call, outcome: Outcome | None, now: int) -> bool:
+        """Whether another account may have the message at once."""
+        elsewhere = self._lanes[call.channel].end(call, outcome, now)
         self.wake()
+        return elsewhere
 
     def ask(self, order: InquiryOrder) -> None:
         self._lanes[order.channel].used += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from agents.capacity import Capacity
@@ -18,7 +19,7 @@ from agents.steps import StepLock
 from schemas.errors import DecodeError, UnknownSchemaId
 from schemas.records import Change, Channel, Customer, DeadLetter, EntityKind, ProviderEvent, Timer
 from senders.lanes import Call
-from streams.domain.messages import Inquiry, Outcome, Unknown
+from streams.domain.messages import Inquiry, Outcome, RetryAt, Unknown
 from streams.domain.reasons import Reason
 from streams.kafka.batches import Record, RecordBatch
 from streams.kafka.changelog import PositionAheadOfLog, PositionGone
@@ -345,13 +346,15 @@ class SenderPartition:
                     # A sender promises not to raise; if it does, nobody knows whether the message is out.
                     log.exception("sender %s raised", sender.name)
                     answer = Unknown(sender.name, str(Reason.NO_ANSWER), type(error).__name__)
-            outcome = withdrawn or answer
-            assert outcome is not None
-            self._sent.append((order, outcome))
-            metrics.outcomes.labels(str(order.channel), type(outcome).__name__.lower()).inc()
-            metrics.lateness.observe(max(0, self._shared.clock.now() - order.allowed) / 1000)
         finally:
-            self._capacity.end(call, answer, self._shared.clock.now())
+            elsewhere = self._capacity.end(call, answer, self._shared.clock.now())
+        if isinstance(answer, RetryAt) and elsewhere:
+            answer = replace(answer, elsewhere=True)
+        outcome = withdrawn or answer
+        assert outcome is not None
+        self._sent.append((order, outcome))
+        metrics.outcomes.labels(str(order.channel), type(outcome).__name__.lower()).inc()
+        metrics.lateness.observe(max(0, self._shared.clock.now() - order.allowed) / 1000)
 
     async def _inquire(self, order: InquiryOrder) -> None:
         sender = self._capacity.sender(order)

@@ -16,7 +16,7 @@ from senders.pacing import Pace
 from senders.pauses import Pauses
 from senders.sender import Sender
 from senders.shares import SharedBucket, Shares
-from streams.domain.messages import Outcome
+from streams.domain.messages import Outcome, RetryAt
 from streams.stages.ready import Room
 
 PAUSED = "paused"
@@ -103,14 +103,22 @@ class Lane:
             account.pace.take(now)
         return Call(self._channel, account, account.breaker.begin(now))
 
-    def end(self, call: Call, outcome: Outcome | None, now: int) -> None:
-        """``outcome`` None: the message was withdrawn before its provider was called."""
+    def end(self, call: Call, outcome: Outcome | None, now: int) -> bool:
+        """``outcome`` None: the message was withdrawn before its provider was called. Whether another account
+        may have it at once: else a message that happens to be each probe of a provider that is away would be
+        the one to wait for it."""
         self.used -= 1
         if outcome is None and call.account.pace is not None:
             call.account.pace.give_back()
         # What another account says (a company's mailbox on the e-mail channel) is none of this one's.
         mine = outcome is not None and outcome.provider == call.account.sender.name
         call.account.breaker.end(call.turn, outcome if mine else None, now)
+        return mine and isinstance(outcome, RetryAt) and self._steps_in(call.account, now)
+
+    def _steps_in(self, away: Account, now: int) -> bool:
+        return away.breaker.state(now) is not State.CLOSED and any(
+            account is not away and account.breaker.state(now) is State.CLOSED for account in self.accounts
+        )
 
     def backlog(self, waiting: int) -> dict[str, int]:
         """Of the accounts with a rate, what waits for them, in the words of ``Shares``."""

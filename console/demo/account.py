@@ -138,6 +138,7 @@ def _happened(item: Expected, book: Book, texts: dict[str, str]) -> bool:
         and item.reason in ("", delivery.reason)
         and item.at in (None, delivery.at)
         and item.sender in ("", delivery.sender)
+        and item.provider in ("", delivery.provider)
         and (item.state is not DeliveryState.SENT or _says(item, texts.get(delivery.provider_id)))
         for delivery in book.by_slot.get(slot_of(item), ())
     )

@@ -28,7 +28,7 @@ from streams.domain.catalog import Catalog
 from streams.kafka.topics import REFERENCE_TOPICS
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop.yaml"
-OURS = ("sms", "mail", "gmail", "logs", "texts.txt", "delivery-log.jsonl")
+OURS = ("sms", "mail", "gmail", "http_sms", "logs", "texts.txt", "delivery-log.jsonl")
 _UNITS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _INTERRUPTED = 130
 """What a shell reports of a program that Ctrl-C ended."""

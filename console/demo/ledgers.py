@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from email import message_from_string, policy
 from pathlib import Path
@@ -48,13 +48,13 @@ class Ledger:
 
 
 class Ledgers:
-    """All providers: every message so far, in the order in which each accepted them. ``mails``: the folders
-    of mail servers."""
+    """All providers: every message so far, in the order in which each accepted them. ``texts``, ``mails``:
+    the folders of each, which need not be there."""
 
-    def __init__(self, sms: Path, *mails: Path) -> None:
+    def __init__(self, texts: Iterable[Path], mails: Iterable[Path]) -> None:
         self._files = (
-            Ledger(sms / "sms.jsonl", Channel.SMS),
-            *(Ledger(mail / "mail.jsonl", Channel.EMAIL) for mail in mails),
+            *(Ledger(folder / "sms.jsonl", Channel.SMS) for folder in texts),
+            *(Ledger(folder / "mail.jsonl", Channel.EMAIL) for folder in mails),
         )
         self.messages: list[Message] = []
         self.by_id: dict[str, Message] = {}

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from console.demo.account import Slot, slot_of
 from console.demo.cast import Person, Shop
 from console.demo.ledgers import Message
+from console.demo.scenario import SECOND
 from schemas.records import FINAL_STATES, Channel, Delivery, DeliveryState, Rule, RuleKind
 from streams.domain.reasons import Reason
 
@@ -97,7 +98,7 @@ class Narrator:
                 return "~", f"{channel} to {person.name} is tried again  [{what}] {_reason(delivery.reason)}"
             case DeliveryState.SENT:
                 said = _said(messages.get(delivery.provider_id))
-                return ">", f"{channel} to {person.name}{self._sender(delivery)}: {said}  [{what}]"
+                return ">", f"{channel} to {person.name}{self._way(delivery)}: {said}  [{what}]"
             case DeliveryState.UNKNOWN:
                 return (
                     "x",
@@ -109,8 +110,10 @@ class Narrator:
                 return "x", f"{person.name} gets no {channel}  [{what}] {_reason(delivery.reason)}"
         return None
 
-    def _sender(self, delivery: Delivery) -> str:
-        """Told where it is not the usual one, or not the one that the rule names."""
+    def _way(self, delivery: Delivery) -> str:
+        """Told where the sender is not the usual one, or the way not the first choice."""
+        if delivery.provider == SECOND:
+            return " by the second provider"
         if delivery.channel != Channel.EMAIL or not (delivery.note or delivery.sender != self._address):
             return ""
         return f" from {delivery.sender}" + (f" ({delivery.note})" if delivery.note else "")

@@ -23,11 +23,14 @@ from console.demo.ledgers import Ledgers
 from console.demo.narrator import utc
 from console.demo.processes import DemoError, Processes, read_ready
 from deploy.fakes.google import CLIENT_ID, CLIENT_SECRET
+from deploy.fakes.http_sms import DESCRIPTION
 from schemas.records import Channel
 from streams.clock import FileClock
 
 PUBLIC = "https://hooks.spokeandwheel.example"
 """What the world calls the gateway. Its reverse proxy is played by whoever posts here."""
+OUTSIDE = ("gmail", "http_sms")
+"""The local providers that are started besides the usual."""
 REFRESH_TOKEN = "demo-refresh"  # noqa: S105 - of a local Gmail
 
 _SECRETS = {"DEMO_LINK_KEY": "a key for the links of the demo", "DEMO_GMAIL_SECRET": CLIENT_SECRET}
@@ -85,14 +88,19 @@ class Outside:
         self._gateway_url = ""
         self._environment: Mapping[str, str | None] = {}
 
-    def settings(self, gmail: Mapping[str, Any]) -> dict[str, str]:
-        """What workers and gateway need to know besides the usual. ``gmail``: its ready file."""
+    def settings(self, gmail: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, str]:
+        """What workers and gateway need to know besides the usual. ``gmail``, ``second``: their ready files,
+        in the order of ``OUTSIDE``."""
         mailbox = self._shop.mailbox
         self._gmail_url = f"http://{gmail['host']}:{gmail['web_port']}"
         _post_json(f"{self._gmail_url}/_control", {"accounts": {REFRESH_TOKEN: mailbox.address}})
         secret = {"company": self._shop.company.id, "refresh_token": REFRESH_TOKEN}
+        description = self._scratch / "second-sms.toml"
+        description.write_text(DESCRIPTION.format(url=f"http://{second['host']}:{second['port']}"))
         return {
             **_SECRETS,
+            "CARILLON_HTTP_SMS": str(description),
+            "CARILLON_HTTP_SMS_TOKEN": "env:DEMO_SMS_TOKEN",
             mailbox.secret_ref.removeprefix("env:"): json.dumps(secret),
             "CARILLON_PUBLIC_URL": PUBLIC,
             "CARILLON_LINK_KEY": "env:DEMO_LINK_KEY",

@@ -15,8 +15,9 @@ from console.demo.acts import (
 )
 from console.demo.cast import LISBON, WARSAW, People, Person, at
 from console.demo.narrator import moment
-from console.demo.scenario import DAY, MINUTE, Entity, Script
+from console.demo.scenario import DAY, FIRST, MINUTE, SECOND, Entity, Owed, Script
 from schemas.records import DeliveryState, EntityKind, Rule, StatusKind, Unit
+from senders.breaker import FAILURES
 
 SCENE = "providers"
 _SENT, _SUPPRESSED = DeliveryState.SENT, DeliveryState.SUPPRESSED
@@ -84,12 +85,29 @@ def _bounce(script: Script, people: People) -> None:
 
 
 def _outage(script: Script, people: People) -> None:
+    """As many texts at once as open the breaker: then the second account has the word."""
+    created = script.shop.on_created(EntityKind.ORDER)
     _act(script, "12:00", "the SMS provider is gone: connections are refused", SmsDown())
     _, entity = _order(script, people, "Inner tube", "12:01")
-    created = script.shop.on_created(EntityKind.ORDER)
-    _expect(script, "an outage: the text waits for its next try", entity, created, _RETRYING, "12:01")
-    _act(script, "12:04", "the SMS provider is there again", SmsUp())
-    _expect(script, "and goes once the provider is back", entity, created, _SENT, "12:10")
+    when, others = at(WARSAW, "2026-04-02 12:01"), []
+    for _ in range(FAILURES - 1):
+        _, other = _new_order(script, people, "Inner tube")
+        others.append(other.create(when))
+        script.owed.append(Owed(EntityKind.ORDER, other.id, created.id, when + _SOON))
+    script.happens(when, SCENE, f"and so do {len(others)} others", WARSAW, others)
+    _expect(script, "an outage: the text is not taken", entity, created, _RETRYING, "12:01")
+    _expect(script, "the second SMS provider steps in", entity, created, _SENT, "12:01", provider=SECOND)
+    _act(script, "12:20", "the SMS provider is there again", SmsUp())
+    _, entity = _order(script, people, "Inner tube", "12:30")
+    _expect(
+        script,
+        "the first one has the word again when it is back",
+        entity,
+        created,
+        _SENT,
+        "12:30",
+        provider=FIRST,
+    )
 
 
 def _mailbox(script: Script, people: People) -> None:
@@ -124,14 +142,18 @@ def _mailbox(script: Script, people: People) -> None:
 
 
 def _order(script: Script, people: People, title: str, local: str) -> tuple[Person, Entity]:
-    person = people.meet(WARSAW)
-    script.cast.append(person)
-    new = script.shop.statuses(EntityKind.ORDER, StatusKind.OPEN)[0]
-    entity = script.entity(EntityKind.ORDER, person, title, status_id=new.id, amount_minor=4_200)
+    person, entity = _new_order(script, people, title)
     when = at(WARSAW, f"2026-04-02 {local}")
     line = f"{person.name} brings in a bicycle: order {entity.details.number} is created"
     script.happens(when, SCENE, line, WARSAW, [entity.create(when)])
     return person, entity
+
+
+def _new_order(script: Script, people: People, title: str) -> tuple[Person, Entity]:
+    person = people.meet(WARSAW)
+    script.cast.append(person)
+    new = script.shop.statuses(EntityKind.ORDER, StatusKind.OPEN)[0]
+    return person, script.entity(EntityKind.ORDER, person, title, status_id=new.id, amount_minor=4_200)
 
 
 def _appointment(script: Script, people: People, title: str, local: str, slot: str) -> tuple[Person, Entity]:
@@ -183,9 +205,10 @@ def _expect(
     local: str,
     *,
     reason: str = "",
+    provider: str = "",
 ) -> None:
     by = at(WARSAW, f"2026-04-02 {local}") + _SOON
-    script.expect(SCENE, text, entity, rule, state, by=by, reason=reason)
+    script.expect(SCENE, text, entity, rule, state, by=by, reason=reason, provider=provider)
 
 
 def _act(script: Script, local: str, line: str, *acts: Act) -> None:

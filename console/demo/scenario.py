@@ -24,6 +24,8 @@ from schemas.records import (
 )
 from streams.domain.ids import customer_key, entity_key, reference_key, suppression_key
 
+FIRST, SECOND = "twilio", "local"
+"""The SMS providers, as the log names them."""
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 
 _TOPIC = {
@@ -79,6 +81,8 @@ class Expected:
     contains: tuple[str, ...] = ()
     sender: str = ""
     """The address that the log says it left from."""
+    provider: str = ""
+    """By which the log says it left."""
     never: bool = False
 
 
@@ -272,6 +276,7 @@ class Script:
         exactly: bool = False,
         contains: Sequence[str] = (),
         sender: str = "",
+        provider: str = "",
         never: bool = False,
     ) -> None:
         self.expected.append(
@@ -287,6 +292,7 @@ class Script:
                 at=by if exactly else None,
                 contains=tuple(contains),
                 sender=sender,
+                provider=provider,
                 never=never,
             )
         )

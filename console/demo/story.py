@@ -307,7 +307,7 @@ SCENES: dict[str, tuple[Callable[[Script, People], None], str]] = {
     "silent": (silent, "no consent, unsubscribed: who gets nothing, and why"),
     "crash": (crash, "a worker is killed in the middle of sending"),
     "rule": (rule, "a rule changed from 24 to 48 hours re-times what is booked"),
-    PROVIDERS: (providers, "STOP, unsubscribe, a bounce, an outage, Gmail (only when it is named)"),
+    PROVIDERS: (providers, "STOP, unsubscribe, a bounce, an outage with failover, Gmail (by name only)"),
 }
 APART = frozenset({PROVIDERS})
 """Told when they are named, not in the whole story: an outage would be everybody's."""

@@ -18,7 +18,7 @@ _MOST_SHOWN = 8
 _TRY_NEXT = (
     ("make demo ARGS='--seed 7'", "the same shop, other customers"),
     ("carillon demo --scene crash", "only the killed worker, as often as you like"),
-    ("carillon demo --scene providers", "STOP, unsubscribe, a bounce, an outage, Gmail"),
+    ("carillon demo --scene providers", "STOP, unsubscribe, a bounce, an outage with failover, Gmail"),
     ("carillon worker --help", "how to run it against your own Kafka"),
 )
 
@@ -64,6 +64,11 @@ def kept(out: Path) -> list[str]:
         f"Kept in {out}/",
         "  texts.txt            every SMS, as the customer got it",
         "  mail/                every e-mail (.eml opens in a mail program)",
+        *(
+            ["  http_sms/            what the second SMS provider took"]
+            if (out / "http_sms").exists()
+            else []
+        ),
         *(["  gmail/               those that left by the shop's Gmail"] if (out / "gmail").exists() else []),
         "  delivery-log.jsonl   every transition of every message, with its reason",
         "  logs/                what the workers and providers said",

@@ -21,7 +21,7 @@ from console.demo.acts import Act, SmsDown, SmsUp
 from console.demo.cast import Shop
 from console.demo.driver import Positions, Status, StatusClient
 from console.demo.ledgers import Ledgers
-from console.demo.outside import Outside
+from console.demo.outside import OUTSIDE, Outside
 from console.demo.processes import DemoError, Processes, read_ready
 from console.demo.scenario import Published, Scenario
 from deploy.fakes.sms import ACCOUNT, TOKEN
@@ -68,7 +68,7 @@ class World:
         self._scratch = Path(tempfile.mkdtemp(prefix="carillon-demo-"))
         self._clock_file = self._scratch / "clock"
         self.clock = FileClock(self._clock_file, start=scenario.start)
-        self.ledgers = Ledgers(out / "sms", out / "mail", out / "gmail")
+        self.ledgers = Ledgers((out / "sms", out / "http_sms"), (out / "mail", out / "gmail"))
         self._processes = Processes(out / "logs")
         self._outside = (
             Outside(shop, self._scratch, self._processes, self.clock, self.ledgers, self._ask_sms)
@@ -103,7 +103,7 @@ class World:
         self._producer = BatchProducer(bootstrap, {}, partitions=self._counts.__getitem__, linger_ms=0)
         self._runner.run(self._producer.start())
         self._aside("starting an SMS provider and a mail server that keep what they get")
-        for name in ("sms", "mail", *(("gmail",) if self._outside else ())):
+        for name in ("sms", "mail", *(OUTSIDE if self._outside else ())):
             self._provider(name)
         sms, mail = (self._ready(name) for name in ("sms", "mail"))
         self._environment = {
@@ -123,7 +123,7 @@ class World:
         }
         self._sms_url = self._environment["CARILLON_SMS_API"]
         if self._outside is not None:
-            self._environment |= self._outside.settings(self._ready("gmail"))
+            self._environment |= self._outside.settings(*(self._ready(name) for name in OUTSIDE))
         self.publish(self._setup)
         names = [f"worker-{number}" for number in range(1, self.count + 1)]
         self._aside(f"starting {self.count} worker{'s' if self.count > 1 else ''}: carillon worker")

@@ -94,13 +94,15 @@ class Rejected:
 @dataclass(frozen=True, slots=True)
 class RetryAt:
     """Known not to have been accepted. ``after`` is the provider's own wish in milliseconds (0: none);
-    the stage adds backoff and jitter. ``pause_channel``: nothing will pass now (account, throttle)."""
+    the stage adds backoff and jitter. ``pause_channel``: nothing will pass now (account, throttle).
+    ``elsewhere``: this account is not called any more, and another one may take the message at once."""
 
     provider: str
     reason: str
     detail: str = ""
     after: int = 0
     pause_channel: bool = False
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)

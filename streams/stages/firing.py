@@ -301,7 +301,8 @@ class Firing:
         if slot.successor is not None:
             round_.end(order.key, slot, DeliveryState.SUPERSEDED, Reason.MOVED, extra)
             return
-        row.due = round_.now + max(outcome.after, backoff(row.delivery_id, row.attempt))
+        wait = 0 if outcome.elsewhere else max(outcome.after, backoff(row.delivery_id, row.attempt))
+        row.due = round_.now + wait
         if row.due >= order.expires_at:
             round_.end(order.key, slot, DeliveryState.FAILED, Reason.GAVE_UP, extra)
             return

@@ -81,6 +81,21 @@ def test_the_second_steps_in_while_the_first_is_out() -> None:
     assert two.room(SHORTEST) == Room(10, "a")
 
 
+def test_what_the_first_does_not_take_goes_elsewhere_at_once_when_it_is_out() -> None:
+    """In low traffic one message might be every probe, and wait for the first account's return."""
+    two, refused = lane(Way("a"), Way("b")), RetryAt("a", "unreachable")
+    ends = [two.end(two.begin("a", 0), refused, 0) for _ in range(FAILURES)]
+    assert ends == [False] * (FAILURES - 1) + [True], "as soon as its breaker is open"
+    assert two.end(two.begin("a", SHORTEST), refused, SHORTEST), "a probe that failed"
+    assert not two.end(two.begin("b", SHORTEST), RetryAt("b", "unreachable"), SHORTEST), "b still works"
+    assert not two.end(two.begin("a", SHORTEST), None, SHORTEST)
+    fail(two, "b", SHORTEST)
+    assert not two.end(two.begin("b", SHORTEST), RetryAt("b", "unreachable"), SHORTEST), "nobody is left"
+    one = lane(Way("a"))
+    fail(one, "a")
+    assert not one.end(one.begin("a", SHORTEST), refused, SHORTEST)
+
+
 def test_the_second_is_not_for_what_the_first_is_only_too_slow_for() -> None:
     two = lane(Way("a", Bucket(1.0)), Way("b"))
     two.begin("a", 0)

@@ -90,6 +90,13 @@ def test_retry_when_the_provider_wishes() -> None:
     assert [record.attempt for record in world.log if record.state == "sent"] == [2]
 
 
+def test_what_another_account_may_take_is_tried_again_at_once() -> None:
+    world = ordered(BY_SMS, RetryAt("test", "throttled", after=10 * MINUTE, elsewhere=True))
+    world.after(MINUTE)
+    assert sent_at(world) == [0, 0]
+    assert world.finals == [("sent", "accepted")]
+
+
 def test_without_a_wish_the_tries_grow_apart_and_end() -> None:
     world = opened(TUESDAY, msgspec.structs.replace(BY_SMS, max_lateness=3 * HOUR))
     world.provider = lambda _: RetryAt("test", "unreachable")

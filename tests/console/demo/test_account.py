@@ -118,7 +118,7 @@ def test_the_checklist(changed: dict[str, object], happened: bool) -> None:
 
 
 def test_ledgers_are_read_as_they_grow_and_by_whole_lines(tmp_path: Path) -> None:
-    ledgers = Ledgers(tmp_path / "sms", tmp_path / "mail")
+    ledgers = Ledgers([tmp_path / "sms"], [tmp_path / "mail"])
     assert ledgers.read() == 0
     (tmp_path / "sms").mkdir()
     line = json.dumps({"sid": "SM1", "to": "+1", "body": "hi"})

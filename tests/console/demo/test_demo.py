@@ -89,6 +89,7 @@ def test_the_providers(tmp_path: Path) -> None:
     assert marks("[Order ready") == ">", "START frees"
     assert marks("[Reminder by e-mail]") == "++xx", "unsubscribed and bounced"
     assert marks("[Reminder by SMS]") == "++>>"
+    assert marks("by the second provider") == ">", "while the first is away"
     assert marks("from maria@spokeandwheel.example: ") == ">>"
     assert marks("not from mailbox maria: its access was revoked") == ">"
     mails = sorted((tmp_path / "one" / "gmail").glob("*.eml"))
