@@ -16,31 +16,24 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.benchmarks import growth, order_join, report, timers, worker_timers
+from tests.benchmarks import growth, order_join, report, senders_bench, timers, worker_timers
 from tests.benchmarks.measure import say
 from tests.benchmarks.systems import BenchError
 
-SIZES: dict[str, dict[str, list[str]]] = {
+SIZES = {
     "small": {
-        "order_join": ["--changes", "50000", "--slow-changes", "10000", "--customers", "20000"],
-        "timers": ["--pending", "0,200000", "--count", "50000"],
-        "worker_timers": ["--pending", "20000", "--count", "10000", "--burst", "10000"],
-        "growth": [
-            "--changes",
-            "20000",
-            "--rules",
-            "1000,10000",
-            "--companies",
-            "100,1000",
-            "--workers",
-            "1,2",
-        ],
+        "order_join": "--changes 50000 --slow-changes 10000 --customers 20000",
+        "timers": "--pending 0,200000 --count 50000",
+        "worker_timers": "--pending 20000 --count 10000 --burst 10000",
+        "growth": "--changes 20000 --rules 1000,10000 --companies 100,1000 --workers 1,2",
+        "senders": "",
     },
     "full": {
-        "order_join": [],
-        "timers": ["--pending", "0,1000000,5000000,10000000"],
-        "worker_timers": ["--pending", "10000000", "--count", "200000", "--burst", "100000"],
-        "growth": [],
+        "order_join": "",
+        "timers": "--pending 0,1000000,5000000,10000000",
+        "worker_timers": "--pending 10000000 --count 200000 --burst 100000",
+        "growth": "",
+        "senders": "--messages 5000",
     },
 }
 PROGRAMS: dict[str, Callable[[Sequence[str]], None]] = {
@@ -48,6 +41,7 @@ PROGRAMS: dict[str, Callable[[Sequence[str]], None]] = {
     "timers": timers.main,
     "worker_timers": worker_timers.main,
     "growth": growth.main,
+    "senders": senders_bench.main,
 }
 
 
@@ -69,7 +63,7 @@ def main(given: Sequence[str] | None = None) -> int:
     for name in names:
         say(f"=== {name}")
         try:
-            PROGRAMS[name]([*SIZES[options.size][name], "--out", str(options.out)])
+            PROGRAMS[name]([*SIZES[options.size][name].split(), "--out", str(options.out)])
         except BenchError as error:  # the others are worth having
             sys.stderr.write(f"{name}: {error}\n")
             failed = 1

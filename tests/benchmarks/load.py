@@ -192,13 +192,13 @@ class Load:
 class Feeder:
     """Publishes records as Java's clients would place them (murmur2 of the key)."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, *, linger_ms: float = 20) -> None:
         self._producer: Any = Producer(
             {
                 "bootstrap.servers": bootstrap,
                 "partitioner": "murmur2_random",
                 "enable.idempotence": True,
-                "linger.ms": 20,
+                "linger.ms": linger_ms,
                 "batch.size": 500_000,
                 "compression.type": "lz4",
                 "queue.buffering.max.messages": 1_000_000,
@@ -226,6 +226,11 @@ class Feeder:
         left = self._producer.flush(120)
         if failed or left:
             raise RuntimeError(f"{topic}: {failed[0] if failed else f'{left} records not acknowledged'}")
+
+    def post(self, topic: str, key: bytes, value: bytes) -> None:
+        """Without waiting; ``send`` waits for it too."""
+        self._producer.produce(topic, value, key)
+        self._producer.poll(0)
 
     def references(self, prefix: str, load: Load) -> None:
         for reference in load.references():

@@ -21,6 +21,7 @@ ORDER = (
     "timers-store",
     "timers-worker",
     "lateness",
+    "end-to-end",
     "recovery",
     "growth",
     "senders",

@@ -39,6 +39,7 @@ from senders.smtp_email import SmtpEmail
 from senders.twilio_sms import TwilioSms
 from streams.domain.messages import Accepted
 from streams.secret import Secret
+from tests.benchmarks.measure import Spread, Table, machine, save
 from tests.senders.samples import NOW, StillClock, email, sms
 from tests.support.mail_sink import mail_sink, mail_sink_there, source_limit
 
@@ -65,12 +66,18 @@ class Row:
     """Microseconds of this process's CPU for one message."""
 
 
-async def main(messages: int, rounds: int) -> None:
+async def compare(messages: int, rounds: int) -> Table:
+    made = Table(
+        "senders",
+        "Senders, rendering and log apart",
+        ("", "messages/s", "us of CPU each", "of the first, by wall", "of the first, by CPU"),
+    )
     with tempfile.TemporaryDirectory() as name:
         async with serve("sms", Path(name)) as port, sms_rows(port) as rows:
             say(f"SMS, {AT_ONCE} at once, {LATENCY * 1000:.0f} ms until an answer")
             await measure(rows, messages, rounds)
             table(rows)
+            add(made, "SMS", rows)
         async with mail_server(Path(name)) as port, email_rows(port) as rows:
             size = len(build(EMAIL, NOW).data)
             say(
@@ -79,9 +86,26 @@ async def main(messages: int, rounds: int) -> None:
             )
             await measure(rows, messages, rounds)
             table(rows)
+            add(made, "e-mail", rows)
             if mail_sink_there():
                 limits = [source_limit(port, messages * 4, size, CONNECTIONS) for _ in range(rounds)]
                 say(f"  {'smtp-source, in C: the limit of the sink':<44} {statistics.median(limits):8,.0f}/s")
+                made.rows.append(("e-mail: smtp-source, in C", str(Spread.of(limits)), "", "", ""))
+    made.notes = [
+        f"SMS: {AT_ONCE} at once, {LATENCY * 1000:.0f} ms until an answer; e-mail: {CONNECTIONS} connections"
+        + ("" if mail_sink_there() else ", no smtp-sink here: the local mail server is the limit"),
+    ]
+    return made
+
+
+def add(made: Table, what: str, rows: Sequence[Row]) -> None:
+    first = rows[0]
+    for row in rows:
+        by_wall = Spread.of(own / its for own, its in zip(row.rates, first.rates, strict=True))
+        by_cpu = Spread.of(its / own for own, its in zip(row.costs, first.costs, strict=True))
+        rates, costs = Spread.of(row.rates), Spread.of(row.costs)
+        made.rows.append((f"{what}: {row.label}", str(rates), str(costs), str(by_wall), str(by_cpu)))
+        made.values[f"{what} {row.label}"] = costs.middle
 
 
 # --- texts
@@ -257,9 +281,18 @@ async def serve(name: str, folder: Path) -> AsyncIterator[int]:
         await process.wait()
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(given: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        "python -m tests.benchmarks.senders_bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--messages", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
-    uvloop.run(main(options.messages, options.rounds))
+    parser.add_argument("--out", type=Path, default=Path("bench-out"))
+    options = parser.parse_args(given)
+    save(options.out, [uvloop.run(compare(options.messages, options.rounds))], machine())
+
+
+if __name__ == "__main__":
+    main()

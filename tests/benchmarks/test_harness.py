@@ -74,6 +74,7 @@ def test_one_thing_grows_at_a_time() -> None:
 
 @pytest.mark.kafka
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # starts many processes, on a machine that may be busy
 @pytest.mark.parametrize("key", ["carillon", "carillon-entities", "streams", "faust"])
 def test_the_order_join_gives_the_same_everywhere(key: str, local_kafka: LocalKafka, tmp_path: Path) -> None:
     if key == "streams" and shutil.which("javac") is None:
@@ -85,6 +86,7 @@ def test_the_order_join_gives_the_same_everywhere(key: str, local_kafka: LocalKa
 
 @pytest.mark.kafka
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # starts many processes, on a machine that may be busy
 def test_two_workers_and_avro(local_kafka: LocalKafka, tmp_path: Path) -> None:
     plan = replace(PLAN, load=replace(LOAD, form="avro"), workers=2)
     assert Bench(local_kafka.bootstrap, tmp_path / "two", plan).run("carillon", LOAD.changes).cpu > 0
@@ -92,6 +94,7 @@ def test_two_workers_and_avro(local_kafka: LocalKafka, tmp_path: Path) -> None:
 
 @pytest.mark.kafka
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # starts many processes, on a machine that may be busy
 def test_a_system_whose_outputs_differ_counts_for_nothing(
     local_kafka: LocalKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,11 +111,14 @@ def test_a_system_whose_outputs_differ_counts_for_nothing(
 
 @pytest.mark.kafka
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # starts many processes, on a machine that may be busy
 def test_timers_through_the_whole_worker(local_kafka: LocalKafka, tmp_path: Path) -> None:
     world = worker_timers.World(local_kafka.bootstrap, tmp_path, partitions=2, in_flight=100)
     try:
         world.set_up()
         table = worker_timers.rates(world, pending=100, count=100, runs=1)
+        through = worker_timers.end_to_end(world, rate=20, seconds=2)
     finally:
         world.worker.end()
     assert [row[0] for row in table.rows] == ["armed", "moved", "sent", "cancelled"]
+    assert through.values["p99"] > 0

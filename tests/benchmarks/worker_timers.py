@@ -10,6 +10,8 @@ within the process (tests/benchmarks/instant_worker.py), so nothing of HTTP is i
 - ``lateness``: how much later than its moment each message's outcome is recorded, from the delivery log:
   a steady mixed load (messages due, new timers, moves), many spread over one second, many in one instant; and
   meanwhile those of a company that is not concerned.
+- ``end to end``: changes of orders published one by one, a quarter of a core's worth of them; from the change
+  to the outcome of its message, by the publisher's and the worker's clock, which are the same.
 - ``recovery``: kill -9 and start again as the same static member, until the first message goes; then the disk
   is lost and rebuilt from the changelog, beside librdkafka reading the same topic and doing nothing.
 
@@ -49,7 +51,7 @@ from schemas.records import (
     TimerOp,
     Unit,
 )
-from streams.domain.ids import customer_key, reference_key
+from streams.domain.ids import customer_key, entity_key, reference_key
 from streams.kafka.offsets import SILENT, Offsets
 from tests.benchmarks.load import Feeder, Load
 from tests.benchmarks.measure import MIB, Spread, Table, folder_size, machine, number, peak_memory, save, say
@@ -113,6 +115,22 @@ class Commands:
     def notify(self, order: int) -> Timer:
         """A message that goes at once."""
         return self._command(order, TimerOp.ARM, "s0", None, rule_id="r0", rule_version=1)
+
+    def changed(self, order: int) -> Change:
+        """Of an order that nobody knew, to the status that a rule is about."""
+        company, _ = self._load.place_of(order)
+        version = self._versions[order] = self._versions.get(order, 0) + 1
+        return Change(
+            company=f"c{company}",
+            entity_id=f"order-{order}",
+            operation=Operation.UPDATE,
+            event_id=f"order-{order}-{version}",
+            version=version,
+            occurred_at=now_ms(),
+            before=self._facts(order, "new", None),
+            after=self._facts(order, "s0", None),
+            details=Details(number=str(order), title="Chain, cassette and brakes", currency="PLN"),
+        )
 
     def cancel(self, order: int) -> Timer:
         scope = {"scope": ClearScope.ALL, "reason": "entity_deleted", "anchor": "", "event_id": ""}
@@ -317,6 +335,41 @@ def _until_sent(world: World, last: int) -> None:
         time.sleep(0.25)
 
 
+# --- end to end
+
+
+def end_to_end(world: World, rate: float, seconds: float) -> Table:
+    """Immediate messages: from the change of an order to the outcome at the provider."""
+    made = Table(
+        "end-to-end",
+        "End to end: change of an order to the outcome",
+        ("messages/s", "p50 ms", "p99 ms", "most ms"),
+    )
+    say(f"end to end: {rate:,.0f} changes a second for {seconds:.0f} s")
+    feeder = Feeder(world.place.bootstrap, linger_ms=0)
+    topic = f"{world.place.prefix}orders"
+    orders = world.fresh(int(rate * seconds))
+    began = time.monotonic()
+    for place, order in enumerate(orders):
+        time.sleep(max(0.0, began + place / rate - time.monotonic()))
+        change = world.commands.changed(order)
+        feeder.post(topic, entity_key(change.company, change.entity_id), encode_json(change))
+    feeder.send(topic, [])
+    there = int(world.worker.status()["pending"])
+    _until_sent(world, now_ms())
+    world.settled(there)
+    names = {f"order-{order}" for order in orders}
+    sent = [r for r in world.log() if r.entity_id in names and r.state == DeliveryState.SENT]
+    late = sorted(record.at - record.due_at for record in sent if record.due_at is not None)
+    if len(late) != len(orders):
+        raise BenchError(f"end to end: {len(late)} of {len(orders)} were sent")
+    middle, last = late[len(late) // 2], late[int(len(late) * 0.99)]
+    made.rows.append((number(rate), number(middle), number(last), number(late[-1])))
+    made.values |= {"p50": middle, "p99": last, "rate": rate}
+    made.notes = [f"{len(late):,} messages, {there:,} timers pending"]
+    return made
+
+
 # --- recovery
 
 
@@ -384,7 +437,10 @@ def measure(pending: int, count: int, burst: int, runs: int, partitions: int, in
         world = World(kafka.bootstrap, Path(folder), partitions, in_flight)
         try:
             world.set_up()
-            return [rates(world, pending, count, runs), lateness(world, burst), recovery(world)]
+            paces = rates(world, pending, count, runs)
+            late = lateness(world, burst)
+            through = end_to_end(world, paces.values["sent"] / 4, _STEADY)
+            return [paces, late, through, recovery(world)]
         finally:
             world.worker.end()
 
