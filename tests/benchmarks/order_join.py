@@ -193,7 +193,7 @@ class Bench:
                 last, moved = progress, now
             if now - moved > DEADLINE:
                 raise BenchError(f"{system.name} has stood still for {DEADLINE:.0f} s at {progress:.0f}")
-            time.sleep(0.5)  # being asked costs the system a little
+            time.sleep(1.0)  # being asked costs the system a little
 
     def _compare(self, system: System, hits: set[str], sends: set[str]) -> None:
         """Every output once, and nothing else."""
