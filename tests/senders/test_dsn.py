@@ -6,7 +6,7 @@ import base64
 import quopri
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.records import EventStatus
@@ -133,7 +133,7 @@ def test_shuffled_reports_break_nothing(lines: list[str]) -> None:
     read_bounce("\r\n".join(lines).encode("utf-8", "surrogatepass"))
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(sorted(SAMPLES)), st.data())
 def test_damaged_reports_break_nothing(name: str, data: st.DataObject) -> None:
     raw = bytearray(samples.as_bytes(SAMPLES[name]))

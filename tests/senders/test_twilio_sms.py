@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from deploy.fakes.sms import Fault, SmsFake
 from senders.twilio_sms import TRIAL_PREFIX, ListError, TwilioSms
 from streams.domain.messages import Accepted, NotFound, Rejected, RetryAt, Unknown
 from streams.domain.reasons import Reason
-from tests.senders.samples import EMAIL, NOW, SMS, StillClock, sms, twilio_settings
+from tests.senders.samples import NOW, SMS, StillClock, sms, twilio_settings
 
 
 class SetClock:
@@ -165,62 +164,9 @@ async def test_an_answer_that_refuses(
     assert isinstance(await twilio.send(sms()), Accepted), "the session is fit for the next"
 
 
-@pytest.mark.parametrize(
-    "fault", [Fault.ACCEPT_RESET, Fault.ACCEPT_GARBAGE, Fault.ACCEPT_EMPTY, Fault.ACCEPT_ERROR]
-)
-async def test_what_was_accepted_without_a_word_is_unknown(
-    twilio: TwilioSms, sms_fake: SmsFake, fault: Fault
-) -> None:
-    sms_fake.script(fault)
-    outcome = await twilio.send(sms())
-    assert isinstance(outcome, Unknown), outcome
-    assert sms_fake.requests == 1, "a POST is never repeated"
-    assert len(sms_fake.messages) == 1
-    assert await twilio.inquire(sms(), NOW, NOW) == Accepted(
-        "twilio", sms_fake.messages[0]["sid"], segments=1
-    )
-
-
-@pytest.mark.parametrize("fault", [Fault.HANG, Fault.ACCEPT_HANG])
-async def test_a_time_out_is_unknown(sms_fake: SmsFake, fault: Fault) -> None:
-    sender = TwilioSms(twilio_settings(sms_fake, connect_timeout=0.2, answer_timeout=0.2), StillClock())
-    sms_fake.script(fault)
-    outcome = await sender.send(sms())
-    assert outcome == Unknown("twilio", Reason.NO_ANSWER, "TimeoutError")
-    assert isinstance(await sender.send(sms()), Accepted)
-    await sender.close()
-
-
 async def test_a_slow_answer_is_waited_for(twilio: TwilioSms, sms_fake: SmsFake) -> None:
     sms_fake.script(Fault.DELAY, seconds=0.05)
     assert isinstance(await twilio.send(sms()), Accepted)
-
-
-async def test_a_refused_connection_was_not_sent(sms_fake: SmsFake) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-        sender = TwilioSms(twilio_settings(sms_fake, api_base=f"http://127.0.0.1:{port}"), StillClock())
-        outcome = await sender.send(sms())
-        assert outcome == RetryAt("twilio", Reason.UNREACHABLE, "ClientConnectorError")
-        assert await sender.inquire(sms(), 0, NOW) == Unknown(
-            "twilio", Reason.NO_ANSWER, "ClientConnectorError"
-        )
-        await sender.close()
-
-
-async def test_no_free_connection_was_not_sent(sms_fake: SmsFake) -> None:
-    """Waiting for a place in the pool is before the first byte, whatever those who have one are doing."""
-    sender = TwilioSms(twilio_settings(sms_fake, connections=1, connect_timeout=0.2), StillClock())
-    sms_fake.script(Fault.ACCEPT_HANG)
-    first = asyncio.create_task(sender.send(sms()))
-    await sms_fake.ledger.reached(1)
-    outcome = await sender.send(sms())
-    assert outcome == RetryAt("twilio", Reason.UNREACHABLE, "ConnectionTimeoutError")
-    first.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await first
-    await sender.close()
 
 
 async def test_an_unverified_certificate_was_not_sent(sms_fake: SmsFake) -> None:
@@ -234,27 +180,6 @@ async def test_an_unverified_certificate_was_not_sent(sms_fake: SmsFake) -> None
     assert outcome.reason is Reason.UNREACHABLE
 
 
-async def test_the_provider_rejects_by_number(twilio: TwilioSms, sms_fake: SmsFake) -> None:
-    sms_fake.control({"opted_out": ["+491511111111"], "invalid": ["+491512222222"]})
-    opted_out = await twilio.send(sms(to="+491511111111"))
-    invalid = await twilio.send(sms(to="+491512222222"))
-    assert isinstance(opted_out, Rejected)
-    assert (opted_out.reason, opted_out.suppress) == (Reason.OPTED_OUT, True)
-    assert isinstance(invalid, Rejected)
-    assert (invalid.reason, invalid.suppress) == (Reason.INVALID_RECIPIENT, True)
-    assert "491512222222" not in invalid.detail
-    assert isinstance(await twilio.send(sms()), Accepted)
-
-
-async def test_what_is_no_sms_or_no_text_is_rejected(twilio: TwilioSms, sms_fake: SmsFake) -> None:
-    assert isinstance(await twilio.send(EMAIL), Rejected)
-    assert await twilio.send(sms(text="half \ud83d")) == Rejected(
-        "twilio", Reason.CONTENT, "the text is not Unicode (half of a surrogate pair)"
-    )
-    assert isinstance(await twilio.inquire(EMAIL, 0, NOW), Unknown)
-    assert sms_fake.requests == 0
-
-
 async def test_each_of_200_concurrent_sends_gets_its_own_answer(sms_fake: SmsFake) -> None:
     """With the library's ``pool_connections=False`` 199 of 200 got another's."""
     sender = TwilioSms(twilio_settings(sms_fake, connections=16), StillClock())
@@ -266,13 +191,6 @@ async def test_each_of_200_concurrent_sends_gets_its_own_answer(sms_fake: SmsFak
         assert isinstance(outcome, Accepted)
         assert by_sid[outcome.provider_id] == f"message {number}"
     assert sms_fake.most_connections <= 16
-
-
-async def test_a_closed_sender_sends_nothing(twilio: TwilioSms, sms_fake: SmsFake) -> None:
-    await twilio.close()
-    await twilio.close()
-    assert not isinstance(await twilio.send(sms()), Accepted)
-    assert sms_fake.requests == 0
 
 
 # --- asking -------------------------------------------------------------------------------------------
@@ -311,14 +229,6 @@ async def test_an_inquiry_reads_all_pages(
     assert isinstance(await twilio.inquire(sms(), NOW, NOW), Unknown)
 
 
-async def test_two_that_fit_stay_unknown(twilio: TwilioSms, sms_fake: SmsFake) -> None:
-    sms_fake.keep(SMS.to, SMS.sender, SMS.text)
-    sms_fake.keep(SMS.to, SMS.sender, SMS.text)
-    assert await twilio.inquire(sms(), NOW, NOW) == Unknown(
-        "twilio", Reason.NO_ANSWER, "several messages fit"
-    )
-
-
 async def test_whole_seconds_and_the_trial_prefix_fit(twilio: TwilioSms, sms_fake: SmsFake) -> None:
     sms_fake.now = lambda: NOW + 999
     wanted = sms_fake.keep(SMS.to, SMS.sender, TRIAL_PREFIX + SMS.text)
@@ -329,30 +239,6 @@ async def test_whole_seconds_and_the_trial_prefix_fit(twilio: TwilioSms, sms_fak
     found = await twilio.inquire(sms(sender=SERVICE), NOW, NOW)
     assert isinstance(found, Accepted)
     assert found.provider_id == service["sid"]
-
-
-@pytest.mark.parametrize(
-    "script",
-    [
-        {"fault": Fault.REFUSE, "status": 429, "code": 20429},
-        {"fault": Fault.HTML, "status": 500},
-        {"fault": Fault.HTML, "status": 200},
-    ],
-)
-async def test_a_question_without_an_answer_is_unknown(
-    twilio: TwilioSms, sms_fake: SmsFake, script: dict[str, Any]
-) -> None:
-    sms_fake.keep(SMS.to, SMS.sender, SMS.text)
-    sms_fake.script(method="GET", **script)
-    assert isinstance(await twilio.inquire(sms(), NOW, NOW), Unknown)
-    assert isinstance(await twilio.inquire(sms(), NOW, NOW), Accepted)
-
-
-async def test_a_list_that_lags_shows_nothing_yet(twilio: TwilioSms, sms_fake: SmsFake) -> None:
-    sms_fake.script(Fault.ACCEPT_RESET)
-    assert isinstance(await twilio.send(sms()), Unknown)
-    sms_fake.listed = False
-    assert await twilio.inquire(sms(), NOW, NOW) == NotFound("twilio")
 
 
 async def test_retry_after_as_a_date(twilio: TwilioSms, sms_fake: SmsFake) -> None:
