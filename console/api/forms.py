@@ -136,7 +136,6 @@ class MailboxForm(Form, frozen=True, kw_only=True):
 class SuppressionForm(Form, frozen=True, kw_only=True):
     channel: Channel
     address: Annotated[str, Meta(max_length=254)]
-    reason: Text = ""
 
 
 class BulkItem(Form, frozen=True, kw_only=True):

@@ -19,8 +19,13 @@ from console.service.errors import NotThereError, RefusedError
 from console.service.people import RANK, role_of
 from schemas.records import Channel, EntityKind, Role, Suppression
 from streams.domain.addresses import normal_email, normal_phone
+from streams.domain.blocks import with_cause
+from streams.domain.bulk import next_version
 from streams.domain.ids import mask
 from streams.domain.problems import Problem
+
+_STAFF = "staff"
+"""The cause of a block that is set here: a START of the customer's does not lift it."""
 
 # --- messages
 
@@ -120,14 +125,15 @@ async def add_suppression(call: Call) -> Reply:
     address = _normal(form.channel, form.address)
     async with desk.lock(call.company):
         found = await _held(call, call.desk.index.suppression_name(call.company, form.channel, address))
-        if found is None:
+        reason = with_cause("" if found is None else found.reason, _STAFF)
+        if found is None or found.reason != reason:
             found = Suppression(
                 company=call.company,
                 channel=form.channel,
                 address=address,
-                reason=form.reason or "staff",
-                since=call.now,
-                version=call.now,
+                reason=reason,
+                since=call.now if found is None else found.since,
+                version=next_version(0 if found is None else found.version, call.now),
             )
             await desk.write([block(found, call.author)])
     return Reply(value=_suppression(call, found), status=201)

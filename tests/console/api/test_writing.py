@@ -190,17 +190,19 @@ def test_a_mailbox_is_disconnected_here_and_connected_elsewhere(spot: Spot) -> N
 
 def test_addresses_are_blocked_and_freed(shared: Spot) -> None:
     path = f"/companies/{C}/suppressions"
-    body = {"channel": "email", "address": "Pest@Mail.Example", "reason": "asked by phone"}
+    body = {"channel": "email", "address": "Pest@Mail.Example"}
     first = shared.call("POST", path, body, who="admin")
     assert (first.status, first.json["address"]) == (201, "pest@mail.example")
     assert shared.call("POST", path, body, who="admin").json == first.json
     assert shared.get(f"{path}?channel=email").json["items"][0]["address"] == "p…@m….example"
     assert shared.call("DELETE", f"{path}/{first.json['id']}", who="admin").status == 204
     assert shared.get(f"{path}?channel=email").json["items"] == []
+    stopped = {"channel": "sms", "address": "+48501111333"}
+    assert shared.call("POST", path, stopped, who="admin").json["reason"] == "stop+staff"
     bad = shared.call("POST", path, {"channel": "sms", "address": "five"}, who="admin")
     assert bad.fields == [("address", "invalid")]
     audit = shared.get(f"/companies/{C}/audit?kind=suppression", who="editor")
-    assert [each["what"] for each in audit.json["items"]] == ["delete", "create"]
+    assert [each["what"] for each in audit.json["items"]] == ["create", "delete", "create"]
     assert b"pest@mail" not in audit.body
 
 
