@@ -95,8 +95,9 @@ def test_what_is_asked_for_a_workers_health_is_there_to_answer() -> None:
     assert paths == {"image": LIVE, "worker": READY}
     ports = {int(match[1]) for match in found.values() if match is not None}
     assert ports == {Settings().web_port}
-    assert SERVICES["gateway"]["healthcheck"] == SERVICES["worker"]["healthcheck"]
-    for name in OURS.keys() - {"worker", "gateway"}:
+    for name in ("gateway", "console"):
+        assert SERVICES[name]["healthcheck"] == SERVICES["worker"]["healthcheck"]
+    for name in OURS.keys() - {"worker", "gateway", "console"}:
         assert OURS[name]["healthcheck"] == {"disable": True}, name
 
 
