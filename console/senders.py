@@ -67,12 +67,19 @@ def try_one(
     """Send one message as a worker would, and say what the provider answers.
 
     It is a real message. It stands in no delivery log and asks nobody's consent: take an address of your own.
-    Exit code 1 if it was not accepted.
+    Outside production it goes to CARILLON_ALLOWED_ADDRESSES only. Exit code 1 if it was not accepted.
     """
     settings = given_settings(overrides)
 
     from agents.connections import links_of  # noqa: PLC0415 - imports a Kafka client
+    from agents.worker import allowed_of  # noqa: PLC0415 - imports Faust
 
+    allowed = allowed_of(settings).get(Channel.EMAIL if "@" in address else Channel.SMS)
+    if allowed is not None and not allowed.permits(address):
+        raise click.ClickException(
+            "this is no production system (CARILLON_ENVIRONMENT), "
+            f"and CARILLON_ALLOWED_ADDRESSES does not name {address}"
+        )
     delivery_id = token_hex(16)
     ref = MessageRef(
         company=company,

@@ -55,6 +55,7 @@ def _settings(providers: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Non
         "CARILLON_SMTP_PORT": str(mail["port"]),
         "CARILLON_SMTP_TLS": "none",
         "CARILLON_EMAIL_DOMAIN": "mail.example",
+        "CARILLON_ALLOWED_ADDRESSES": "ann@allowed.example",
         "CARILLON_PUBLIC_URL": PUBLIC,
         "CARILLON_LINK_KEY": "env:TRY_KEY",
         "TRY_KEY": KEY,
@@ -102,6 +103,10 @@ def test_an_email_is_sent_with_a_link_to_unsubscribe(carillon: Carillon, provide
         (
             ("+48501111222", "--from", "x", "--provider", "other"),
             "there is no provider 'other'; there are: twilio",
+        ),
+        (
+            ("ann@mail.example", "--from", "a@b.example", "--set", "smtp_host=relay.invalid"),
+            "CARILLON_ALLOWED_ADDRESSES does not name ann@mail.example",
         ),
         (("+48501111222", "--from", "x", "--set", "sms_account="), "CARILLON_SMS_ACCOUNT is empty"),
         (("ann@mail.example", "--from", "a@b.example", "--set", "smtp_host="), "CARILLON_SMTP_HOST is empty"),
