@@ -9,18 +9,16 @@ import os
 import platform
 import threading
 import time
-from dataclasses import replace
 from functools import cache as once
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from faust.types import TP
 
 from agents import appointments, consents, leads, orders, timers
-from agents.connections import BrokerError, broker_errors, links_of, registry_config
+from agents.accounts import allowed_of, options_of, sender_settings
+from agents.connections import BrokerError, broker_errors, registry_config
 from agents.gate import Gate
 from agents.hold import Ends, Hold
 from agents.host import Host, Place
@@ -39,20 +37,8 @@ from schemas.contracts import TOPICS
 from schemas.records import Channel
 from schemas.registry import open_registry
 from senders.factory import build_senders
-from senders.http_sms_settings import HttpSmsSettings, read_description
-from senders.pacing import paced
-from senders.settings import (
-    DkimKey,
-    GmailSettings,
-    SenderSettings,
-    SmtpSettings,
-    Tls,
-    TwilioSettings,
-    is_loopback,
-)
 from senders.shares import Shares
 from streams.clock import SystemClock, clock_of
-from streams.domain.allowed import Allowed
 from streams.domain.catalog import Catalog
 from streams.kafka.app import BatchApp, batch_app, run_worker
 from streams.kafka.changelog import read_changelog
@@ -65,7 +51,6 @@ from streams.kafka.topics import CHANGELOGS, ENTITY_TOPICS, INPUT_TOPICS, check,
 from streams.kafka.transport import BatchSettings
 from streams.metrics import Metrics
 from streams.settings import Settings, SettingsError
-from streams.stages.firing import Options
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +117,7 @@ class Worker:
         )
         # A clock that somebody drives runs faster than workers can tell each other anything.
         shares = Shares(shared.name) if isinstance(clock, SystemClock) else None
-        self._host = Host(shared, self._senders, limits, _options(settings), self._gate, shares)
+        self._host = Host(shared, self._senders, limits, options_of(settings), self._gate, shares)
         capacity = self._host.capacity
         self._pacing = Pacing(
             settings.broker,
@@ -395,107 +380,3 @@ def run(settings: Settings) -> None:
     if problems:
         raise SettingsError(problems)
     run_worker(Worker(settings).app)
-
-
-def sender_settings(settings: Settings) -> SenderSettings:
-    """The provider accounts that are set; a channel without one is not sent. Raises OSError and ValueError
-    for a description of a provider that can't be read."""
-    sms = email = None
-    if settings.sms_account:
-        sms = TwilioSettings(
-            account_sid=settings.sms_account,
-            token=settings.sms_token,
-            answer_timeout=settings.sms_timeout / 1000,
-            connections=settings.sms_in_flight,
-            **paced(settings.sms_per_minute),
-            api_base=settings.sms_api or "https://api.twilio.com",
-        )
-    if settings.smtp_host:
-        email = SmtpSettings(
-            host=settings.smtp_host,
-            port=settings.smtp_port,
-            tls=Tls(settings.smtp_tls),
-            ca_file=settings.smtp_ca,
-            username=settings.smtp_user,
-            password=settings.smtp_password if settings.smtp_password else None,
-            connections=settings.smtp_connections,
-            command_timeout=settings.smtp_timeout / 1000,
-            send_timeout=settings.smtp_timeout / 1000,
-            envelope_from=settings.smtp_envelope_from,
-            **paced(settings.smtp_per_minute),
-        )
-    return SenderSettings(
-        sms=sms, http_sms=_http_sms(settings), email=email, dkim=_dkim(settings), gmail=_gmail(settings)
-    )
-
-
-def _http_sms(settings: Settings) -> HttpSmsSettings | None:
-    if not settings.http_sms:
-        return None
-    try:
-        described = read_description(Path(settings.http_sms).read_text("utf-8"), settings.http_sms_token)
-    except ValueError as error:
-        raise ValueError(f"{settings.http_sms}: {error}") from None
-    return replace(
-        described,
-        answer_timeout=settings.sms_timeout / 1000,
-        connections=settings.sms_in_flight,
-    )
-
-
-def _dkim(settings: Settings) -> tuple[DkimKey, ...]:
-    keys = (
-        (settings.dkim_selector, settings.dkim_key),
-        (settings.dkim_second_selector, settings.dkim_second_key),
-    )
-    return tuple(
-        DkimKey(domain=settings.dkim_domain, selector=selector, private_key=key)
-        for selector, key in keys
-        if key
-    )
-
-
-def _gmail(settings: Settings) -> GmailSettings | None:
-    if not settings.gmail_client:
-        return None
-    return GmailSettings(
-        client_id=settings.gmail_client,
-        client_secret=settings.gmail_client_secret,
-        host=settings.gmail_host,
-        port=settings.gmail_port,
-        tls=Tls(settings.gmail_tls),
-        ca_file=settings.gmail_ca,
-        token_url=settings.gmail_token_url,
-        api_url=settings.gmail_api,
-        command_timeout=settings.smtp_timeout / 1000,
-    )
-
-
-def allowed_of(settings: Settings) -> dict[Channel, Allowed]:
-    """Of each channel on which not everybody may be written to, whom."""
-    if settings.environment == "production":
-        return {}
-    allowed = Allowed(settings.allowed_addresses.split(","))
-    made = sender_settings(settings)
-    hosts: dict[Channel, list[str]] = {channel: [] for channel in Channel}
-    if made.sms is not None:
-        hosts[Channel.SMS].append(urlsplit(made.sms.api_base).hostname or "")
-    if made.http_sms is not None:
-        hosts[Channel.SMS].append(urlsplit(made.http_sms.url).hostname or "")
-    if made.email is not None:
-        hosts[Channel.EMAIL].append(made.email.host)
-    if made.gmail is not None:
-        hosts[Channel.EMAIL].append(made.gmail.host)
-    return {channel: allowed for channel, found in hosts.items() if not all(map(is_loopback, found))}
-
-
-def _options(settings: Settings) -> Options:
-    longest = max(settings.sms_timeout, settings.smtp_timeout)
-    return Options(
-        hash_key=settings.hash_key.reveal().encode(),
-        email_domain=settings.email_domain,
-        links=links_of(settings),
-        allowed=allowed_of(settings),
-        consent_wait=settings.consent_wait,
-        inherited_after=settings.session_timeout + longest,
-    )

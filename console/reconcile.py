@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import click
 
+from agents.accounts import sender_settings
 from console.accepts import Accepts
 from console.books import Books, Period
 from console.connection import Connection, connected
@@ -145,8 +146,6 @@ def _compare(
 
 def _account(connection: Connection) -> TwilioSettings | None:
     """The workers' account at the SMS provider; None, and a line that says so, where none is set."""
-    from agents.worker import sender_settings  # noqa: PLC0415 - imports Faust: `--help` need not wait for it
-
     account = sender_settings(connection.settings).sms
     if account is None:
         click.echo("no SMS provider is set (CARILLON_SMS_ACCOUNT): its list was not asked for", err=True)

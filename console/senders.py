@@ -7,6 +7,7 @@ from secrets import token_hex
 
 import click
 
+from agents.accounts import sender_settings
 from console.options import given_settings, set_option
 from schemas.records import Channel, Mailbox
 from senders.dkim import Signer
@@ -132,7 +133,6 @@ def try_one(
 
 
 async def _send(settings: Settings, message: Message, provider: str) -> Outcome:
-    from agents.worker import sender_settings  # noqa: PLC0415 - imports Faust
     from senders.factory import build_senders  # noqa: PLC0415 - imports the providers' clients
 
     channel = Channel.SMS if isinstance(message, SmsMessage) else Channel.EMAIL
@@ -162,8 +162,6 @@ def records(settings: Settings) -> list[tuple[str, str]]:
     bounces = settings.smtp_envelope_from.rpartition("@")[2]
     if bounces:
         found.append((bounces, "v=spf1 include:YOUR-RELAY -all"))
-    from agents.worker import sender_settings  # noqa: PLC0415 - imports Faust
-
     found += [Signer(key).record() for key in sender_settings(settings).dkim]
     domain = settings.dkim_domain or bounces
     if not domain:

@@ -8,7 +8,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agents.worker import allowed_of, preflight, sender_settings
+from agents.accounts import allowed_of, sender_settings
+from agents.worker import preflight
 from schemas.records import Channel
 from senders.factory import build_senders
 from senders.settings import DkimKey, Tls

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agents.worker import preflight, sender_settings
+from agents.accounts import sender_settings
+from agents.worker import preflight
 from deploy.fakes.http_sms import DESCRIPTION, HttpSmsFake
 from deploy.fakes.sms import Fault
 from schemas.records import Channel
