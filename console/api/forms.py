@@ -146,7 +146,7 @@ class BulkItem(Form, frozen=True, kw_only=True):
 
 class BulkForm(Form, frozen=True, kw_only=True):
     action: Action
-    items: Annotated[tuple[BulkItem, ...], Meta(max_length=5_000)]
+    items: Annotated[tuple[BulkItem, ...], Meta(max_length=1_000)]
     template_id: Text = ""
     channel: Channel | None = None
     mailbox_id: Text = ""

@@ -35,7 +35,7 @@ from schemas.records import User
 log = logging.getLogger(__name__)
 
 LARGEST = 1024 * 1024
-"""Bytes of a body; 5,000 rules of a bulk order have a quarter of it."""
+"""Bytes of a body; a thousand rules of a bulk order have a tenth of it."""
 AT_ONCE = 256
 """Requests; those beyond are asked to come again."""
 PER_MINUTE = 1_200

@@ -27,7 +27,7 @@ from console.service.errors import InUseError, NotThereError, RefusedError
 from console.service.kinds import KINDS, RecordKind
 from console.service.people import role_of
 from console.shop_difference import ShopRecord
-from schemas.records import Company, Location, Mailbox, Rule, Status, Template
+from schemas.records import Channel, Company, Location, Mailbox, Rule, Status, Template
 from streams.domain.catalog import Catalog
 from streams.domain.problems import Problem
 
@@ -48,11 +48,19 @@ RECORDS: dict[str, Any] = {
 # --- reading
 
 
-def seen(record: ShopRecord, catalog: Catalog) -> Any:
-    """As it is shown."""
+Costs = dict[tuple[str, Channel], Segments | None]
+"""What one message costs, by template: many rules send the same one."""
+
+
+def seen(record: ShopRecord, catalog: Catalog, costs: Costs | None = None) -> Any:
+    """As it is shown. ``costs``: of the same page."""
     if isinstance(record, Rule):
         fields = {name: getattr(record, name) for name in Rule.__struct_fields__}
-        return RuleView(**fields, occasion=occasion(record), segments=_segments(record, catalog))
+        return RuleView(
+            **fields,
+            occasion=occasion(record),
+            segments=_segments(record, catalog, {} if costs is None else costs),
+        )
     if isinstance(record, Mailbox):
         # Where its secret is, is for those who operate the workers.
         return MailboxView(
@@ -67,9 +75,12 @@ def seen(record: ShopRecord, catalog: Catalog) -> Any:
     return record
 
 
-def _segments(rule: Rule, catalog: Catalog) -> Segments | None:
-    found = segment_range(rule, catalog)
-    return None if found is None else Segments(least=found[0], most=found[1])
+def _segments(rule: Rule, catalog: Catalog, costs: Costs) -> Segments | None:
+    key = (rule.template_id, rule.channel)
+    if key not in costs:
+        found = segment_range(rule, catalog)
+        costs[key] = None if found is None else Segments(least=found[0], most=found[1])
+    return costs[key]
 
 
 async def list_companies(call: Call) -> Reply:
@@ -94,7 +105,10 @@ def lister(name: str) -> Handler:
         catalog = call.desk.catalog
         found = [one for one in kind.of(catalog, call.company) if _wanted(one, call.query)]
         page = _page(found, call.queried(Page), lambda one: one.id)
-        return Reply(value=Paged(items=tuple(seen(one, catalog) for one in page.items), next=page.next))
+        costs: Costs = {}
+        return Reply(
+            value=Paged(items=tuple(seen(one, catalog, costs) for one in page.items), next=page.next)
+        )
 
     return list_records
 
@@ -227,7 +241,7 @@ async def bulk_rules(call: Call) -> Reply:
     return Reply(value=BulkView(dry_run=form.dry_run, done=len(edits), results=results))
 
 
-_MOST_COPIES = 5_000
+_MOST_COPIES = 2_000
 
 
 def _record(kind: RecordKind, call: Call, id_: str) -> Any:

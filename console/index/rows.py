@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -65,16 +65,32 @@ def put_deliveries(database: sqlite3.Connection, found: Sequence[Delivery]) -> N
                 one.entity_id,
                 one.customer_id,
                 one.rule_id,
-                one.location_id,
+                location,
                 one.state.value,
                 one.state in PENDING,
                 moment_of(one),
                 one.transition,
                 _encode(one),
             )
-            for one in found
+            for one, location in _newest(found)
         ],
     )
+
+
+def _newest(found: Sequence[Delivery]) -> Iterable[tuple[Delivery, str]]:
+    """Of each message its newest record, with the newest location that any of them names: where a log is read
+    from its beginning, a third of them."""
+    newest: dict[tuple[str, str], tuple[Delivery, str]] = {}
+    for one in found:
+        key = (one.company, one.delivery_id)
+        held = newest.get(key)
+        if held is None:
+            newest[key] = one, one.location_id
+        elif one.transition > held[0].transition:
+            newest[key] = one, one.location_id or held[1]
+        elif not held[1]:
+            newest[key] = held[0], one.location_id
+    return newest.values()
 
 
 def put_suppressions(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 
 from console.connection import RawPublication
@@ -32,4 +34,19 @@ def test_a_bad_record_hides_no_others(spot: Spot) -> None:
         writer.put(bad)
     spot.publish(delivery(3, DeliveryState.SENT))
     spot.until(lambda: len(spot.get(f"/companies/{C}/deliveries").json["items"]) == 3)
-    assert spot.call("GET", "/" + "/ready", port=spot.web_port).status == 200
+    assert spot.call("GET", "//ready", port=spot.web_port).status == 200
+
+
+def test_an_index_that_breaks_while_it_works_is_told_and_built_again(spot: Spot) -> None:
+    database = sqlite3.connect(spot.settings.data / "console" / "index.sqlite")
+    with database:
+        database.execute("DROP TABLE step")
+    database.close()
+    spot.publish(delivery(3, DeliveryState.SENT))
+    spot.until(lambda: spot.call("GET", "//live", port=spot.web_port).status == 503)
+    assert "delivery-log is no longer read" in spot.call("GET", "//live", port=spot.web_port).body.decode()
+    answer = spot.get(f"/companies/{C}/rules")
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+    spot.stop()
+    spot.start()
+    assert len(spot.get(f"/companies/{C}/deliveries").json["items"]) == 3
