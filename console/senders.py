@@ -73,7 +73,7 @@ def try_one(
     settings = given_settings(overrides)
 
     from agents.connections import links_of  # noqa: PLC0415 - imports a Kafka client
-    from agents.worker import allowed_of  # noqa: PLC0415 - imports Faust
+    from agents.accounts import allowed_of  # noqa: PLC0415 - imports the senders
 
     allowed = allowed_of(settings).get(Channel.EMAIL if "@" in address else Channel.SMS)
     if allowed is not None and not allowed.permits(address):
