@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import Counter
 
 import pytest
@@ -49,6 +50,27 @@ async def test_each_of_thousands_arrives_once() -> None:
         source = sink.source().replace(b"\r\n", b"\n")
         assert source.count(b"\n\n.dots\n..at the\n.beginning of lines\n") == MESSAGES
         assert source.count(b"\nX-Mail-Args: <shop@example.org>\n") == MESSAGES
+
+
+async def test_nothing_grows_with_what_was_sent() -> None:
+    """Neither objects nor connections: what is left after a thousand is left after three thousand more."""
+    with mail_sink(keep=False) as sink:
+        settings = SmtpSettings(host="127.0.0.1", port=sink.port, tls=Tls.NONE, connections=4)
+        sender = SmtpEmail(settings, StillClock())
+
+        async def objects_after(count: int) -> int:
+            for begin in range(0, count, AT_ONCE):
+                messages = (email(subject=f"Order {number}") for number in range(begin, begin + AT_ONCE))
+                outcomes = await asyncio.gather(*map(sender.send, messages))
+                assert all(isinstance(outcome, Accepted) for outcome in outcomes)
+            del outcomes
+            gc.collect()
+            return len(gc.get_objects())
+
+        before = await objects_after(1000)
+        after = await objects_after(3000)
+        await sender.close()
+        assert after - before < 500
 
 
 @pytest.mark.parametrize(

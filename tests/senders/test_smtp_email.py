@@ -386,6 +386,26 @@ async def test_tls_and_its_checks(certificate: Path, tls: Tls) -> None:
     await fake.stop()
 
 
+@pytest.mark.parametrize("tls", [Tls.STARTTLS, Tls.TLS])
+async def test_tls_and_login_are_done_once_for_many_messages(certificate: Path, tls: Tls) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    fake = MailFake(now=lambda: NOW, tls=context, implicit=tls is Tls.TLS, users={"shop": "secret"})
+    await fake.start()
+    settings = smtp_settings(
+        fake, tls=tls, ca_file=str(certificate), username="shop", password=Secret("secret"), connections=2
+    )
+    smtp = SmtpEmail(settings, StillClock())
+    for _ in range(5):
+        assert await asyncio.gather(*(smtp.send(email()) for _ in range(4))) == [ACCEPTED] * 4
+    await smtp.close()
+    await fake.stop()
+    assert len(fake.messages) == 20
+    assert {message["user"] for message in fake.messages} == {"shop"}
+    assert fake.connections == fake.commands.count("AUTH") <= 2
+    assert fake.commands.count("STARTTLS") == (fake.connections if tls is Tls.STARTTLS else 0)
+
+
 async def test_a_server_without_starttls_gets_nothing(mail_fake: MailFake) -> None:
     smtp = SmtpEmail(smtp_settings(mail_fake, tls=Tls.STARTTLS), StillClock())
     said = await smtp.send(email())
