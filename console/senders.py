@@ -72,8 +72,8 @@ def try_one(
     """
     settings = given_settings(overrides)
 
-    from agents.connections import links_of  # noqa: PLC0415 - imports a Kafka client
     from agents.accounts import allowed_of  # noqa: PLC0415 - imports the senders
+    from agents.connections import links_of  # noqa: PLC0415 - imports a Kafka client
 
     allowed = allowed_of(settings).get(Channel.EMAIL if "@" in address else Channel.SMS)
     if allowed is not None and not allowed.permits(address):
