@@ -204,7 +204,8 @@ class Bench:
             if missing or strange:
                 some = sorted(missing)[:3] + sorted(strange)[:3]
                 raise BenchError(
-                    f"{system.name}, {what}: {len(missing)} missing, {len(strange)} strange, as {some}"
+                    f"{system.name}, {what}: {len(missing)} missing, {len(strange)} strange, as {some}. "
+                    f"{system.became()}"
                 )
             if len(found) != len(right):
                 say(

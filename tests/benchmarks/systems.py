@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,6 +147,10 @@ class System(ABC):
         sends = [name(raw) for raw in self.read("sends")] if self.sends else []
         return [name(raw) for raw in self.read("timers")], sends
 
+    def became(self) -> str:
+        """What it says itself of the messages, for an error; empty where it says nothing."""
+        return ""
+
     def _peer_record(self, raw: bytes) -> Mapping[str, Any]:
         return msgspec.json.decode(raw, type=dict[str, Any])
 
@@ -250,6 +255,7 @@ class Carillon(System):
             "sms_account": ACCOUNT,
             "sms_token": "env:BENCH_TOKEN",
             "sms_in_flight": str(place.in_flight),
+            "environment": "production",  # everybody may be written to
             "hold": "0",  # as in steady state: what it reads while it works on a backlog goes out meanwhile
             **self._settings,
         }
@@ -342,6 +348,11 @@ class Carillon(System):
             if d.state == DeliveryState.SENT
         ]
         return hits, sends
+
+    def became(self) -> str:
+        decode = Codec(EmbeddedRegistry()).decode
+        log = [decode(Delivery, raw) for raw in self.read("delivery-log")]
+        return str(dict(Counter(f"{record.state} {record.reason}".strip() for record in log)))
 
 
 class KafkaStreams(System):
