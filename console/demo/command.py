@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import signal
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -54,6 +55,7 @@ Examples:
   carillon demo --scene moved        one scene; give it again for another one
   carillon demo --scene providers    STOP, unsubscribe, a bounce, an outage, Gmail
   carillon demo --for 6d --seed 7    six days of shop time, other customers
+  carillon demo --console            with the HTTP API, to ask what became of each message
 """
     + "\b\nScenes:\n"
     + "\n".join(f"  {name:<10} {text}" for name, (_, text) in SCENES.items())
@@ -100,6 +102,11 @@ Examples:
     show_default=True,
     help="Folder for the texts, e-mails and the delivery log.",
 )
+@click.option(
+    "--console",
+    is_flag=True,
+    help="Start carillon console too, print its address and a token, and stay until Ctrl-C.",
+)
 @click.pass_context
 def demo(
     ctx: click.Context,
@@ -110,6 +117,7 @@ def demo(
     crowd: int,
     workers: int,
     out: Path,
+    console: bool,
 ) -> None:
     """Watch a simulated repair shop, and what its customers get.
 
@@ -129,7 +137,7 @@ def demo(
         scenario = write(shop, seed, scenes=scenes, crowd=crowd)
         if length is not None:
             scenario = scenario.until(START + length)
-        code = tell(shop, scenario, screen, Pace(speed), out, workers)
+        code = tell(shop, scenario, screen, Pace(speed), out, workers, console=console)
     except DemoError as error:
         screen.close()
         raise click.ClickException(str(error)) from None
@@ -138,7 +146,16 @@ def demo(
     ctx.exit(code)
 
 
-def tell(shop: Shop, scenario: Scenario, screen: Screen, pace: Pace, out: Path, workers: int) -> int:
+def tell(
+    shop: Shop,
+    scenario: Scenario,
+    screen: Screen,
+    pace: Pace,
+    out: Path,
+    workers: int,
+    *,
+    console: bool = False,
+) -> int:
     """Runs the story and its end; the exit code. Raises DemoError when it can't go on."""
     clear(out)
     world = World(out, shop, scenario, workers=workers, aside=screen.aside)
@@ -149,6 +166,9 @@ def tell(shop: Shop, scenario: Scenario, screen: Screen, pace: Pace, out: Path, 
     try:
         try:
             world.start()
+            if console:
+                address, token = world.start_console()
+                screen.aside(f"the console: {address}, token {token}")
             show.play()
         except KeyboardInterrupt:
             interrupted = True
@@ -163,6 +183,9 @@ def tell(shop: Shop, scenario: Scenario, screen: Screen, pace: Pace, out: Path, 
                 *summary.kept(out),
             ]
         )
+        if console and not interrupted:
+            screen.aside("the console stays until Ctrl-C")
+            _wait_for_the_end()
     finally:
         world.close()
     if interrupted:
@@ -204,6 +227,12 @@ def clear(out: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def _wait_for_the_end() -> None:
+    with suppress(KeyboardInterrupt):
+        while True:
+            signal.pause()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

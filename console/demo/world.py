@@ -24,9 +24,10 @@ from console.demo.ledgers import Ledgers
 from console.demo.outside import OUTSIDE, Outside
 from console.demo.processes import DemoError, Processes, read_ready
 from console.demo.scenario import Published, Scenario
+from console.service.people import EVERY, new_token, token_hash
 from deploy.fakes.sms import ACCOUNT, TOKEN
 from schemas.codec import Codec
-from schemas.records import Change, Delivery
+from schemas.records import Change, Delivery, Role, Token, User
 from schemas.registry import EmbeddedRegistry
 from streams.clock import FileClock
 from streams.kafka.embedded import EmbeddedBroker
@@ -134,6 +135,20 @@ class World:
         if self._outside is not None:
             self._aside("starting the gateway: carillon gateway")
             self._outside.start_gateway(self._clean())
+
+    def start_console(self) -> tuple[str, str]:
+        """The address of its API and a token for it, which the console has read. Raises DemoError."""
+        assert self._producer is not None
+        token = new_token()
+        kept = Token(id="demo", hash=token_hash(token), created_at=0)
+        user = User(id="demo", roles={EVERY: Role.ADMIN}, tokens=(kept,), version=1)
+        self._runner.run(self._producer.send("users", [(b"demo", self._codec.encode(user))]))
+        self._aside("starting the console: carillon console")
+        data = self._scratch / "console"
+        own = {"CARILLON_DATA": str(data), "CARILLON_CONSOLE_PORT": "0"}
+        child = self._processes.start("console", ["-m", "console", "console"], {**self._clean(), **own})
+        where = read_ready(data / "console.json", child, deadline=60)
+        return f"http://{where['host']}:{where['port']}/api/v1", token
 
     def close(self) -> None:
         """Ends every process and removes what nobody looks at afterwards. Idempotent."""

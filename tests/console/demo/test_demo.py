@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from email import message_from_bytes
 from pathlib import Path
 
@@ -105,6 +107,25 @@ def test_the_providers(tmp_path: Path) -> None:
 def test_one_of_two_workers_is_killed(tmp_path: Path) -> None:
     code, output, error = run(tmp_path, "--speed", "0", "--scene", "crash", "--crowd", "0", "--workers", "2")
     assert code == 0, output + error
+
+
+def test_the_console_shows_what_the_story_told(tmp_path: Path) -> None:
+    process = start(tmp_path, "--speed", "0", "--scene", "held", "--crowd", "0", "--console")
+    try:
+        assert process.stderr is not None
+        lines = iter(process.stderr.readline, "")
+        told = re.compile(r"the console: (\S+), token (\S+)\)")
+        found = next(match for line in lines if (match := told.search(line)))
+        assert any("stays until Ctrl-C" in line for line in lines)
+        request = urllib.request.Request(f"{found[1]}/companies/spoke-and-wheel/deliveries?state=sent")
+        request.add_header("Authorization", f"Bearer {found[2]}")
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            assert json.load(answer)["items"]
+    finally:
+        process.send_signal(signal.SIGINT)
+        output, error = process.communicate(timeout=120)
+    assert process.returncode == 0, output + error
+    assert "Traceback" not in error
 
 
 def test_ctrl_c_ends_it_with_the_summary_and_leaves_nobody_behind(tmp_path: Path) -> None:
