@@ -7,7 +7,7 @@ import contextlib
 
 from agents.gate import Gate
 from agents.intake import too_large, wrong_form
-from agents.partition import PartitionStore, Shared
+from agents.partition import MayClaim, PartitionStore, Shared, at_once
 from agents.steps import StepLock
 from schemas.records import EntityKind
 from streams.kafka.batches import RecordBatch
@@ -43,9 +43,9 @@ class EntityPartition:
         )
         self._stage = self._state.built(self._new_stage)
 
-    async def open(self) -> None:
+    async def open(self, may_claim: MayClaim = at_once) -> None:
         """Restores the store and begins to apply rules that changed meanwhile."""
-        await self._state.restore()
+        await self._state.restore(may_claim)
         await self._state.bind(SOURCE, self._topic)
         self._stage = self._new_stage()
         self._stage.rules_changed(

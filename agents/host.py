@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 from agents.capacity import Capacity
 from agents.entity_partition import TOPICS, EntityPartition
 from agents.gate import Gate
-from agents.partition import Shared
+from agents.partition import Left, Shared
 from agents.sender_partition import SenderPartition
 from schemas.records import Channel
 from senders.sender import Sender
@@ -19,6 +21,7 @@ from streams.stages.firing import Options
 
 log = logging.getLogger(__name__)
 
+_LOOK = 0.05
 _RESTORES = 4
 """Partitions restored at once: each has a thread and a consumer, and two cores are soon busy."""
 
@@ -82,7 +85,8 @@ class Host:
         async def open_(part: EntityPartition | SenderPartition) -> None:
             async with turn:
                 if self._pauses == pauses:
-                    await part.open()
+                    with suppress(Left):
+                        await part.open(partial(self._may_claim, pauses))
             if self._pauses != pauses:  # taken away again before it was open
                 await part.pause()
 
@@ -100,6 +104,15 @@ class Host:
         self.gate.assigned()
         self.ready = True
         log.info("at work on %d entity and %d timer partitions", len(self.entities), len(self.timers))
+
+    async def _may_claim(self, pauses: int) -> None:
+        """Returns when the group has confirmed lately that the partitions of this assignment are ours; raises
+        Left when they are not any more. A claim by a former owner would end the one that has them now."""
+        while self._pauses == pauses:
+            if self.gate.owned:
+                return
+            await asyncio.sleep(_LOOK)
+        raise Left
 
     async def close(self) -> None:
         self._pauses += 1

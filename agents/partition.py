@@ -49,6 +49,7 @@ _NOTED_EVERY = 3_600_000
 """Milliseconds between notes of how far a store that nothing happens to has come."""
 
 StageT = TypeVar("StageT")
+MayClaim = Callable[[], Awaitable[None]]
 Restorer = Callable[[KeyValue, Sequence[tuple[bytes, bytes | None]]], list[Write]]
 Snapshot = Callable[[KeyValue, Sequence[bytes]], list[tuple[bytes, bytes | None]]]
 
@@ -68,6 +69,14 @@ class Followed(msgspec.Struct, array_like=True):
 _encode = msgspec.msgpack.Encoder().encode
 _decode_int = msgspec.msgpack.Decoder(int).decode
 _decode_followed = msgspec.msgpack.Decoder(Followed).decode
+
+
+class Left(Exception):  # noqa: N818 - says what is the matter
+    """The partition was taken away while it was being opened."""
+
+
+async def at_once() -> None:
+    """Whoever opens this partition may claim it."""
 
 
 class Disk(Protocol):
@@ -156,16 +165,17 @@ class PartitionStore:
     def __str__(self) -> str:
         return f"{self._topic}[{self.partition}]"
 
-    async def restore(self) -> None:
-        """Reads the changelog from the store's position to its end and claims it; rebuilds a store that is
-        damaged or can't be one of this changelog, and says why. Raises StateTooNew."""
+    async def restore(self, may_claim: MayClaim = at_once) -> None:
+        """Reads the changelog from the store's position to its end and claims it when ``may_claim`` returns;
+        rebuilds a store that is damaged or can't be one of this changelog, and says why. Raises StateTooNew,
+        and what ``may_claim`` raises."""
         try:
-            await self._restore()
+            await self._restore(may_claim)
         except StoreDamaged as error:
             self._rebuild(str(error))
-            await self._restore()
+            await self._restore(may_claim)
 
-    async def _restore(self) -> None:
+    async def _restore(self, may_claim: MayClaim) -> None:
         self._topic_id = await self._shared.topic_id(self._topic)
         unfit = self._load()
         if unfit:
@@ -175,7 +185,7 @@ class PartitionStore:
         except (PositionAheadOfLog, PositionGone) as error:
             self._rebuild(str(error))
             await self._read()
-        await self._claim()
+        await self._claim(may_claim)
 
     @property
     def position(self) -> int:
@@ -306,10 +316,11 @@ class PartitionStore:
         if seen:
             log.info("restored %s: %d records in %.1f s", self, seen, loop.time() - began)
 
-    async def _claim(self) -> None:
+    async def _claim(self, may_claim: MayClaim) -> None:
         """A compare-and-swap on the end of the log, again until it holds."""
         by = self._shared.name
         while True:
+            await may_claim()
             epoch = self._fence.epoch + 1
             record = claim_record(epoch, self.position, by)
             end = await self._shared.outputs.changelog(self.changelog, self.partition, [record], epoch)

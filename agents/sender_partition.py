@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from agents.capacity import Capacity
 from agents.gate import Gate
-from agents.partition import PartitionStore, Shared, dead_letter
+from agents.partition import MayClaim, PartitionStore, Shared, at_once, dead_letter
 from agents.steps import StepLock
 from schemas.errors import DecodeError, UnknownSchemaId
 from schemas.records import Change, Channel, Customer, DeadLetter, EntityKind, ProviderEvent, Timer
@@ -67,9 +67,9 @@ class SenderPartition:
 
     # --- life
 
-    async def open(self) -> None:
+    async def open(self, may_claim: MayClaim = at_once) -> None:
         """Restores timers and consents, repeats log records that may be missing, and begins to send."""
-        await self._state.restore()
+        await self._state.restore(may_claim)
         await self._state.bind(SOURCE, "timers")
         await self._state.bind(EVENTS_SOURCE, "provider-events")
         self._stage = self._new_stage()

@@ -34,6 +34,7 @@ from streams.kafka.topics import partition_counts, topic_plan
 from streams.metrics import Metrics
 from streams.settings import Settings
 from streams.stages.delivery import CONSENTS_SOURCE, consent_writes
+from streams.stages.fencing import CLAIM
 from streams.stages.firing import Options
 from streams.state.errors import StoreDamaged
 from streams.state.memory import MemoryStore
@@ -88,11 +89,12 @@ class World:
             name="worker",
         )
         self.unread = False
+        self.membership = 0.0
         self.clocks = 0
         """By how much they disagree, in milliseconds."""
         self.gate = Gate(
             unread=lambda: self.unread,
-            membership_age=lambda: 0.0,
+            membership_age=lambda: self.membership,
             tables_age=lambda: 0.0,
             disagreement=lambda: self.clocks,
             session_timeout=20.0,
@@ -325,3 +327,33 @@ async def test_consents_made_anew_are_read_from_their_beginning(world: World, tm
             store.write([("consents", ghost, world.codec.encode(ann()))])
         assert (store.get("consents", ghost) is not None) is stays
         await host.close()
+
+
+@pytest.mark.parametrize("then", ["confirmed", "taken away"])
+async def test_a_worker_that_slept_while_it_restored_claims_nothing_before_the_group_confirms_it(
+    world: World, then: str
+) -> None:
+    """Another may have its partitions by now, and would be ended by the claim."""
+    world.membership = 30.0
+    host = Host(world.shared, {}, {}, Options(), world.gate)
+    resuming = asyncio.create_task(host.resume([Place("appointments", 0)]))
+    done, _ = await asyncio.wait([resuming], timeout=1.0)
+    assert not done
+    assert await claims(world) == 0
+    async with asyncio.timeout(60):
+        if then == "confirmed":
+            world.membership = 0.0
+        else:
+            await host.pause()
+        await resuming
+    assert host.ready is (then == "confirmed")
+    assert await claims(world) == host.ready
+    await host.close()
+
+
+async def claims(world: World) -> int:
+    found: list[bytes] = []
+    await world.shared.read_log(
+        "appointments-state", 0, None, lambda rows: found.extend(key for _, key, _, _ in rows)
+    )
+    return found.count(CLAIM)

@@ -144,9 +144,6 @@ class SimWorker(Process):
             while True:
                 order, generation, places = await self._orders.get()
                 if order == "revoke":
-                    if self._opening is not None and not self.expired:
-                        # It may come beside it, but whoever opens a partition claims it whatever comes.
-                        await asyncio.wait([self._opening])
                     self._revoked += 1
                     await self._stop_flows()
                     await self.host.pause()
