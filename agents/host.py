@@ -53,7 +53,8 @@ class Host:
         self.ready = False
         """Everything assigned is restored and at work."""
         self.gate = gate
-        self._pauses = 0
+        self.pauses = 0
+        """How many assignments are over."""
         # A worker is told to stop, or loses its partitions again, while it still works on the last rebalance:
         # stores stay open until whoever writes to them is done.
         self._pausing = asyncio.Lock()
@@ -61,7 +62,7 @@ class Host:
 
     async def pause(self) -> None:
         """Every partition may be somebody else's from now on. An assignment that is being resumed is over."""
-        self._pauses += 1
+        self.pauses += 1
         self.ready = False
         self.gate.paused()
         async with self._pausing:
@@ -69,8 +70,10 @@ class Host:
 
     async def resume(self, assigned: Iterable[Place]) -> None:
         """Closes what is gone, restores and opens what is here. Streams wait until it returns."""
+        pauses = self.pauses
         async with self._resuming:
-            await self._resume(set(assigned), self._pauses)
+            if self.pauses == pauses:  # else it was over before its turn came
+                await self._resume(set(assigned), pauses)
 
     async def _resume(self, places: set[Place], pauses: int) -> None:
         self._check(places)
@@ -84,10 +87,10 @@ class Host:
 
         async def open_(part: EntityPartition | SenderPartition) -> None:
             async with turn:
-                if self._pauses == pauses:
+                if self.pauses == pauses:
                     with suppress(Left):
                         await part.open(partial(self._may_claim, pauses))
-            if self._pauses != pauses:  # taken away again before it was open
+            if self.pauses != pauses:  # taken away again before it was open
                 await part.pause()
 
         for place in sorted(entities - self.entities.keys()):
@@ -99,7 +102,7 @@ class Host:
         async with asyncio.TaskGroup() as group:
             for part in self._parts():
                 group.create_task(open_(part))
-        if self._pauses != pauses:
+        if self.pauses != pauses:
             return
         self.gate.assigned()
         self.ready = True
@@ -108,14 +111,14 @@ class Host:
     async def _may_claim(self, pauses: int) -> None:
         """Returns when the group has confirmed lately that the partitions of this assignment are ours; raises
         Left when they are not any more. A claim by a former owner would end the one that has them now."""
-        while self._pauses == pauses:
+        while self.pauses == pauses:
             if self.gate.owned:
                 return
             await asyncio.sleep(_LOOK)
         raise Left
 
     async def close(self) -> None:
-        self._pauses += 1
+        self.pauses += 1
         self.ready = False
         async with self._resuming, self._pausing:
             parts = self._parts()

@@ -229,12 +229,15 @@ class Worker:
         await self._host.pause()
 
     async def _rebalanced(self, *_: Any, **__: Any) -> None:
+        over = self._host.pauses
         await self._tables.caught_up(_CATCH_UP)
         await self._pacing.caught_up(_CATCH_UP)
         assigned = self.app.consumer.assignment()
-        await self._host.resume([self._place(tp) for tp in assigned])
-        _settle_heap()
-        self._hold.assigned(assigned)
+        if self._host.pauses == over:  # else they were taken away meanwhile
+            await self._host.resume([self._place(tp) for tp in assigned])
+            _settle_heap()
+        if self._host.pauses == over:
+            self._hold.assigned(assigned)
 
     def _start_offset(self, tp: TP) -> int | None:
         return self._host.start_offset(self._place(tp))

@@ -357,3 +357,21 @@ async def claims(world: World) -> int:
         "appointments-state", 0, None, lambda rows: found.extend(key for _, key, _, _ in rows)
     )
     return found.count(CLAIM)
+
+
+async def test_an_assignment_that_is_over_before_its_turn_comes_opens_nothing(world: World) -> None:
+    """One waits for the restore of the last, and is taken away meanwhile; the next one then opens once."""
+    world.membership = 30.0
+    host = Host(world.shared, {}, {}, Options(), world.gate)
+    places = [Place("appointments", 0)]
+    first, second = (asyncio.create_task(host.resume(places)) for _ in range(2))
+    done, _ = await asyncio.wait([first, second], timeout=0.3)
+    assert not done
+    await host.pause()
+    third = asyncio.create_task(host.resume(places))
+    world.membership = 0.0
+    async with asyncio.timeout(60):
+        await asyncio.gather(first, second, third)
+    assert host.ready
+    assert await claims(world) == 1
+    await host.close()
