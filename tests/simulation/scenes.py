@@ -48,6 +48,7 @@ _TRAITS: Sequence[tuple[tuple[str, ...], str]] = (
     (("PartitionStore.restore#2",), "rotten"),
     (("host.Host.pause#1", "host.Host.close#1"), "slow stops answers many moves"),
     (("host.Host.resume#1", "host.Host._resume.open_#3"), "slow moves sleepers many"),
+    (("host.Host._may_claim#1",), "slow moves silent sleepers many"),
     (("host.",), "moves slow"),
     (("Quarantine.guarded.careful#1",), "deadly reread"),
     (("Quarantine._one_by_one#1",), "deadly two slow"),
