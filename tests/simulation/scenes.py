@@ -39,6 +39,7 @@ _TRAITS: Sequence[tuple[tuple[str, ...], str]] = (
     (("until_clock", "timely"), "clock quick many edits"),
     (("say_again", "lookout.Lookout.look#3"), "clock quick"),
     # Ownership, and who else writes.
+    (("_may_claim#1", "PartitionStore._claim#1"), "slow moves silent sleepers many"),
     (("gate.", "SenderPartition._send#1"), "slow silent many"),
     (
         ("PartitionStore._claim#", "PartitionStore.commit#2", "PartitionStore._look_back"),
@@ -48,7 +49,6 @@ _TRAITS: Sequence[tuple[tuple[str, ...], str]] = (
     (("PartitionStore.restore#2",), "rotten"),
     (("host.Host.pause#1", "host.Host.close#1"), "slow stops answers many moves"),
     (("host.Host.resume#1", "host.Host._resume.open_#3"), "slow moves sleepers many"),
-    (("host.Host._may_claim#1",), "slow moves silent sleepers many"),
     (("host.",), "moves slow"),
     (("Quarantine.guarded.careful#1",), "deadly reread"),
     (("Quarantine._one_by_one#1",), "deadly two slow"),
@@ -216,7 +216,7 @@ def _harm(moment: float, some: frozenset[str], machines: Sequence[str], random: 
         for machine in machines[:-1]:
             yield Fault(moment + random.uniform(0.0, 20.0), "stop", machine, random.uniform(0.5, 10.0))
     if "sleepers" in some:
-        site = random.choice(("host.Host._resume.open_#2", "partition.PartitionStore.restore#4"))
+        site = random.choice(("host.Host._resume.open_#2", "partition.PartitionStore._restore#4"))
         yield Fault(moment, "freeze", ANY, random.uniform(11.0, 16.0), f"@{site}", random.randint(0, 3))
     if "silent" in some:
         for machine in machines:
