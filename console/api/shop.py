@@ -25,9 +25,9 @@ from console.service import bulk
 from console.service.edits import ANY, create, delete, replace
 from console.service.errors import InUseError, NotThereError, RefusedError
 from console.service.kinds import KINDS, RecordKind
-from console.service.people import role_of
+from console.service.people import EVERY, role_of
 from console.shop_difference import ShopRecord
-from schemas.records import Channel, Company, Location, Mailbox, Rule, Status, Template
+from schemas.records import Channel, Company, Location, Mailbox, Role, Rule, Status, Template
 from streams.domain.catalog import Catalog
 from streams.domain.problems import Problem
 
@@ -187,6 +187,8 @@ def replacer(name: str) -> Handler:
         desk = call.desk
         async with desk.lock(call.company):
             record = _record(kind, call, id_)
+            if isinstance(record, Company):
+                _check_senders(call, record)
             edit = replace(desk.catalog, record, call.version, call.author)
             if edit is not None:
                 await desk.write([edit])
@@ -260,6 +262,24 @@ def _record(kind: RecordKind, call: Call, id_: str) -> Any:
         name: getattr(form, name) for name in RECORDS[kind.name].__struct_fields__ if name not in READ_ONLY
     }
     return msgspec.convert(msgspec.to_builtins(own | fields), RECORDS[kind.name])
+
+
+_SENDERS = ("sms_sender", "email_sender_address")
+"""Who a company's messages come from. A number or an address of somebody else's would send in their name, and
+take the answers that are theirs: given by those who have every company alone."""
+
+
+def _check_senders(call: Call, new: Company) -> None:
+    old = call.desk.catalog.company(call.company)
+    if old is None or call.user.roles.get(EVERY) is Role.ADMIN:
+        return
+    problems = [
+        Problem(name, "is set by those who operate Carillon", "access")
+        for name in _SENDERS
+        if getattr(new, name) != getattr(old, name)
+    ]
+    if problems:
+        raise RefusedError(problems)
 
 
 def _mailbox(form: MailboxForm, call: Call, id_: str) -> Mailbox:

@@ -222,3 +222,17 @@ def test_who_changed_what_and_when(spot: Spot) -> None:
     rest = spot.get(f"{path}&limit=2&cursor={first['next']}", who="editor").json
     assert first["items"] + rest["items"] == told
     assert spot.get(f"/companies/{C}/audit?user=nobody", who="editor").json["items"] == []
+
+
+def test_nobody_takes_another_companys_number(spot: Spot) -> None:
+    path = f"/companies/{C}"
+    told = spot.get(path)
+    for name, value in (("sms_sender", "+48599999999"), ("email_sender_address", "shop@zenith.example")):
+        taken = {**told.json, name: value}
+        answer = spot.call("PUT", path, taken, who="admin", headers={"If-Match": told.etag})
+        assert answer.fields == [(name, "access")]
+    named = {**told.json, "name": "Acme & Sons"}
+    done = spot.call("PUT", path, named, who="admin", headers={"If-Match": told.etag})
+    assert (done.status, done.json["name"]) == (200, "Acme & Sons")
+    number = {**done.json, "sms_sender": "+48599999999"}
+    assert spot.call("PUT", path, number, who="owner", headers={"If-Match": "*"}).status == 200
