@@ -10,6 +10,7 @@ from senders.lanes import Call, Lane
 from senders.pauses import Pauses
 from senders.sender import Sender
 from senders.shares import Shares
+from streams.clock import WorkerClock
 from streams.domain.messages import Outcome
 from streams.stages.ready import Room
 from streams.stages.round import InquiryOrder, SendOrder
@@ -31,16 +32,26 @@ class Capacity:
             channel: Lane(channel, senders[channel], limits[channel], shares, self.pauses)
             for channel in senders
         }
-        self.waiting: set[asyncio.Event] = set()
-        """Pumps that have more to send than there was room for."""
+        self._waiting: dict[asyncio.Event, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     def rooms(self, now: int) -> Mapping[Channel, Room]:
         return {channel: lane.room(now) for channel, lane in self._lanes.items()}
 
-    def wait(self, now: int) -> int | None:
-        """Milliseconds until a channel may have room without anything coming back; None: not known."""
+    def wait(self, event: asyncio.Event, clock: WorkerClock) -> None:
+        """A pump has more to send than there was room for: ``event`` is set when there may be more. Who has
+        waited longest is told first, so that partitions take turns."""
+        self._waiting[event] = None
+        now = clock.now()
         waits = [wait for lane in self._lanes.values() if (wait := lane.wait(now)) is not None]
-        return min(waits, default=None)
+        if not waits:
+            return
+        loop = asyncio.get_running_loop()
+        at = loop.time() + max(clock.seconds_until(now + min(waits)), 0.001)
+        if self._timer is None or at < self._timer.when():
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = loop.call_at(at, self._rang)
 
     def begin(self, order: SendOrder, now: int) -> Call:
         return self._lanes[order.channel].begin(order.provider, now)
@@ -78,6 +89,11 @@ class Capacity:
         return {channel: lane.states(now) for channel, lane in self._lanes.items()}
 
     def wake(self) -> None:
-        for event in self.waiting:
+        """What may go now is another."""
+        for event in self._waiting:
             event.set()
-        self.waiting.clear()
+        self._waiting.clear()
+
+    def _rang(self) -> None:
+        self._timer = None
+        self.wake()

@@ -1,5 +1,6 @@
 """What workers tell each other, and operators tell them, of what may go now: the topics ``backlogs`` (who has
-how much waiting, so that an account's rate goes where the messages are) and ``pauses``."""
+how much waiting, so that an account's rate goes where the messages are, and has sent how much of a mailbox's
+day) and ``pauses``."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import msgspec
 from agents.outputs import Outputs
 from senders.pauses import Pauses
 from senders.shares import WINDOW, Report, Shares
+from senders.usage import Usage, Used
 from streams.kafka.broadcast import BroadcastReader, BroadcastRecord
 
 log = logging.getLogger(__name__)
@@ -26,8 +28,8 @@ _decode = msgspec.json.Decoder(Report).decode
 
 
 class Pacing:
-    """``backlog``: what waits on this worker now, by account with a rate; empty where none has one, and then
-    nothing is written. ``on_pauses`` is told on the event loop."""
+    """``backlog``: what waits on this worker now, by account with a rate. Where none has one, only what was
+    sent of mailboxes is told, when it has changed. ``on_pauses`` is told on the event loop."""
 
     def __init__(
         self,
@@ -35,6 +37,7 @@ class Pacing:
         security: Mapping[str, str],
         outputs: Outputs,
         shares: Shares,
+        usage: Usage,
         pauses: Pauses,
         backlog: Callable[[], Mapping[str, int]],
         on_pauses: Callable[[], None],
@@ -42,6 +45,7 @@ class Pacing:
     ) -> None:
         self._outputs = outputs
         self._shares = shares
+        self._usage = usage
         self._pauses = pauses
         self._backlog = backlog
         self._on_pauses = on_pauses
@@ -72,11 +76,14 @@ class Pacing:
 
     async def _follow(self) -> None:
         """Tells once in a window what waits."""
+        told: Used = {}
+        worker = self._shares.worker
         while True:
-            now = self._now()
-            if backlog := self._backlog():
-                report = Report(self._shares.worker, now // WINDOW, backlog)
-                await self._outputs.send(BACKLOGS, [(self._shares.worker.encode(), _encode(report))])
+            backlog, used = self._backlog(), self._usage.own()
+            if backlog or used != told:
+                report = Report(worker, self._now() // WINDOW, backlog, used)
+                await self._outputs.send(BACKLOGS, [(worker.encode(), _encode(report))])
+                told = used
             now = self._now()
             await asyncio.sleep((WINDOW - now % WINDOW) / 1000)
 
@@ -95,5 +102,8 @@ class Pacing:
             self._on_pauses()
 
     def _saw(self, report: Report) -> None:
-        if report.window <= self._now() // WINDOW + _AHEAD:
+        if report.window > self._now() // WINDOW + _AHEAD:
+            return
+        self._usage.saw(report.worker, report.used)
+        if report.backlog:
             self._shares.saw(report)

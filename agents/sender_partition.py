@@ -246,10 +246,7 @@ class SenderPartition:
             if self._gate.closed():
                 delay = _GATE_LOOK
             if self._stage.queued:
-                self._capacity.waiting.add(self._wake)
-                room_in = self._capacity.wait(clock.now())
-                if room_in is not None:
-                    delay = min(delay, clock.seconds_until(clock.now() + room_in))
+                self._capacity.wait(self._wake, clock)
             try:
                 async with asyncio.timeout(min(max(delay, 0.001), _LONGEST_SLEEP)):
                     await self._wake.wait()

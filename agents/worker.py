@@ -38,6 +38,7 @@ from schemas.records import Channel
 from schemas.registry import open_registry
 from senders.factory import build_senders
 from senders.shares import Shares
+from senders.usage import Usage
 from streams.clock import SystemClock, clock_of
 from streams.domain.catalog import Catalog
 from streams.kafka.app import BatchApp, batch_app, run_worker
@@ -106,7 +107,8 @@ class Worker:
             name=f"{platform.node()}:{os.getpid()}:{time.time_ns()}",
         )
         self._clock = clock
-        self._senders = build_senders(sender_settings(settings), clock)
+        usage = Usage(shared.name)
+        self._senders = build_senders(sender_settings(settings), clock, usage)
         limits = {Channel.SMS: settings.sms_in_flight, Channel.EMAIL: settings.smtp_connections * 2}
         self._gate = Gate(
             unread=lambda: self._hold.unread,
@@ -123,7 +125,8 @@ class Worker:
             settings.broker,
             self._security,
             self._outputs,
-            shares or Shares(""),
+            shares or Shares(shared.name),
+            usage,
             capacity.pauses,
             backlog=self._host.backlog if shares is not None else dict,
             on_pauses=capacity.wake,

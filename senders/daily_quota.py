@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 
-DAY = 24 * 3600 * 1000
+HOUR = 3600 * 1000
+DAY = 24 * HOUR
 STEP = 10 * 60 * 1000
 """Milliseconds. Sends are counted by ten minutes, so a mailbox costs 145 numbers at most."""
-SHORTEST_BLOCK = 3600 * 1000
+SHORTEST_BLOCK = HOUR
 """Gmail says that the limit is lifted "within 1 to 24 hours" (https://support.google.com/a/answer/166852)."""
 
 
@@ -26,12 +28,31 @@ class DailyQuota:
     def used(self) -> int:
         return self._used
 
-    def wait(self, now_ms: int) -> int:
-        """Milliseconds until one may go; 0: now."""
+    def wait(self, now_ms: int, elsewhere: Mapping[int, int] = {}) -> int:
+        """Milliseconds until one may go; 0: now. ``elsewhere``: what other workers have sent, by hour since
+        the epoch; an hour counts until all of it is a day old."""
         while self._counts and self._counts[0][0] + STEP + DAY <= now_ms:
             self._used -= self._counts.popleft()[1]
-        full = self._counts[0][0] + STEP + DAY - now_ms if self._used >= self.limit else 0
+        ends = [((hour + 1) * HOUR + DAY, messages) for hour, messages in elsewhere.items()]
+        ends = [(end, messages) for end, messages in ends if end > now_ms]
+        used = self._used + sum(messages for _, messages in ends)
+        full = 0
+        if used >= self.limit:
+            ends += [(begin + STEP + DAY, messages) for begin, messages in self._counts]
+            for end, messages in sorted(ends):
+                full = end - now_ms
+                used -= messages
+                if used < self.limit:
+                    break
         return max(0, full, self._blocked_until - now_ms)
+
+    def by_hour(self) -> dict[int, int]:
+        """What this worker has sent, for the others."""
+        hours: dict[int, int] = {}
+        for begin, messages in self._counts:
+            if messages:
+                hours[begin // HOUR] = hours.get(begin // HOUR, 0) + messages
+        return hours
 
     def count(self, now_ms: int) -> None:
         step = now_ms - now_ms % STEP

@@ -9,17 +9,22 @@ from senders.sender import Sender
 from senders.settings import SenderSettings
 from senders.smtp_email import SmtpEmail
 from senders.twilio_sms import TwilioSms
+from senders.usage import Usage
 from streams.clock import Clock
 
 
-def build_senders(settings: SenderSettings, clock: Clock) -> dict[Channel, list[Sender]]:
+def build_senders(
+    settings: SenderSettings, clock: Clock, usage: Usage | None = None
+) -> dict[Channel, list[Sender]]:
     """Those of each channel that is set up, the preferred one first. Opens no connection yet; close each of
-    them in the end. Raises ValueError for a DKIM key that can't be used."""
+    them in the end. ``usage``: of the mailboxes, by other workers. Raises ValueError for a DKIM key that
+    can't be used."""
     senders: dict[Channel, list[Sender]] = {}
     if accounts := sms_senders(settings, clock):
         senders[Channel.SMS] = accounts
     if settings.email is not None:
-        mailboxes = Mailboxes(settings.gmail, clock) if settings.gmail is not None else None
+        gmail = settings.gmail
+        mailboxes = Mailboxes(gmail, clock, usage=usage) if gmail is not None else None
         senders[Channel.EMAIL] = [SmtpEmail(settings.email, clock, dkim=settings.dkim, mailboxes=mailboxes)]
     return senders
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import aiosmtplib
@@ -24,6 +25,7 @@ from senders.pacing import Bucket
 from senders.settings import GmailSettings
 from senders.smtp_account import SmtpAccount, said
 from senders.smtp_pool import RefusedError, tls_context
+from senders.usage import Usage, Used
 from streams.clock import Clock
 from streams.domain.messages import Accepted, EmailMessage, Inquiry, Outcome, RetryAt, Unknown
 from streams.domain.reasons import Reason
@@ -52,7 +54,16 @@ class NotUsable:
 class Mailboxes:
     """``send`` and ``inquire`` may run many times at once."""
 
-    def __init__(self, settings: GmailSettings, clock: Clock, secrets: SecretStore | None = None) -> None:
+    def __init__(
+        self,
+        settings: GmailSettings,
+        clock: Clock,
+        secrets: SecretStore | None = None,
+        usage: Usage | None = None,
+    ) -> None:
+        """``usage``: of the other workers; None: there are none."""
+        self._usage = usage or Usage("")
+        self._usage.counted_by(self._used)
         self._settings = settings
         self._clock = clock
         self._secrets = secrets or LocalSecrets()
@@ -80,7 +91,7 @@ class Mailboxes:
             return down
         try:
             await box.tokens.get()
-            if (wait := box.turn(now)) is not None:
+            if (wait := box.turn(now, self._usage.elsewhere(_name(box.mailbox)))) is not None:
                 return _later(message, wait)
             return await self._deliver(box, message, mime, limit)
         except RevokedError as error:
@@ -152,6 +163,10 @@ class Mailboxes:
             return RetryAt(PROVIDER, Reason.THROTTLED, detail, after=SLOW_DOWN)
         verdict = smtp_verdict(refused.phase, refused.code, refused.text)
         return replace(verdict, pause=False).outcome(PROVIDER, detail)
+
+    def _used(self) -> Used:
+        found = {_name(box.mailbox): box.quota.by_hour() for box in self._boxes.values()}
+        return {name: hours for name, hours in found.items() if hours}
 
     def _box(self, mailbox: Mailbox) -> _Box:
         key = (mailbox.company, mailbox.id)
@@ -240,9 +255,10 @@ class _Box:
             log.info("mailbox %s of %s can be used again", self.mailbox.id, self.mailbox.company)
         self._why, self._down_until = "", 0
 
-    def turn(self, now: int) -> NotUsable | None:
-        """None: a message may go now. Nothing waits here: the final check was just before."""
-        if wait := self.quota.wait(now):
+    def turn(self, now: int, elsewhere: Mapping[int, int]) -> NotUsable | None:
+        """None: a message may go now. Nothing waits here: the final check was just before. ``elsewhere`` as
+        in ``DailyQuota``."""
+        if wait := self.quota.wait(now, elsewhere):
             return NotUsable(_FULL, wait)
         if now < self.rest_until:
             return NotUsable(_BUSY, self.rest_until - now)
@@ -260,6 +276,10 @@ class _Box:
     async def close(self) -> None:
         self.tokens.close()
         await self.account.close()
+
+
+def _name(mailbox: Mailbox) -> str:
+    return f"{mailbox.company}/{mailbox.id}"
 
 
 def _later(message: EmailMessage, wait: NotUsable) -> RetryAt | NotUsable:

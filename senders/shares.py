@@ -25,11 +25,13 @@ _KEPT = 30
 
 
 class Report(NamedTuple):
-    """What waited on ``worker``, by account, when ``window`` began on its clock."""
+    """What waited on ``worker``, by account, when ``window`` began on its clock; and what it has sent of each
+    mailbox (``senders.usage``)."""
 
     worker: str
     window: int
     backlog: Mapping[str, int]
+    used: Mapping[str, Mapping[int, int]] = {}
 
 
 class Shares:

@@ -99,9 +99,9 @@ def topic_plan(settings: Settings) -> tuple[TopicPlan, ...]:
 
     passing = {
         "cleanup.policy": "delete",
-        "retention.ms": str(_HOUR),
-        # Only closed segments are deleted.
-        "segment.ms": str(_HOUR // 4),
+        # What was sent of a mailbox counts for a day; only closed segments are deleted.
+        "retention.ms": str(25 * _HOUR),
+        "segment.ms": str(_HOUR),
     }
 
     def input_(days: int) -> dict[str, str]:

@@ -16,6 +16,7 @@ from schemas.records import Channel
 from schemas.registry import EmbeddedRegistry
 from senders.pauses import Pause, Pauses, pause_key
 from senders.shares import WINDOW, SharedBucket, Shares
+from senders.usage import Usage
 from streams.clock import SystemClock
 from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.producer import BatchProducer
@@ -32,6 +33,7 @@ class One:
     shares: Shares
     pacing: Pacing
     pauses: Pauses
+    usage: Usage
     backlog: dict[str, int]
     bucket: SharedBucket
     woken: asyncio.Event
@@ -47,10 +49,12 @@ async def outputs() -> AsyncIterator[tuple[str, Outputs]]:
 
 
 async def worker(name: str, bootstrap: str, outputs: Outputs, backlog: int) -> One:
-    shares, pauses, woken = Shares(name), Pauses(), asyncio.Event()
+    shares, pauses, usage, woken = Shares(name), Pauses(), Usage(name), asyncio.Event()
     told = {ACCOUNT: backlog}
-    pacing = Pacing(bootstrap, {}, outputs, shares, pauses, lambda: dict(told), woken.set, SystemClock().now)
-    one = One(shares, pacing, pauses, told, SharedBucket(shares, ACCOUNT, 50.0), woken)
+    pacing = Pacing(
+        bootstrap, {}, outputs, shares, usage, pauses, lambda: dict(told), woken.set, SystemClock().now
+    )
+    one = One(shares, pacing, pauses, usage, told, SharedBucket(shares, ACCOUNT, 50.0), woken)
     await pacing.start()
     await pacing.caught_up(60)
     return one
@@ -93,6 +97,26 @@ async def test_nothing_is_told_where_no_account_has_a_rate(outputs: tuple[str, O
     await until(lambda: two.shares.of(ACCOUNT, clock.now() // WINDOW) == 1.0)
     await one.pacing.stop()
     await two.pacing.stop()
+
+
+async def test_what_is_sent_of_a_mailbox_is_known_to_others_and_to_whoever_starts_later(
+    outputs: tuple[str, Outputs],
+) -> None:
+    """Also when no account has a rate, and when the one who sent it is gone."""
+    one = await worker("one", *outputs, backlog=0)
+    one.backlog.clear()
+    hours: dict[str, dict[int, int]] = {}
+    one.usage.counted_by(hours.copy)
+    two = await worker("two", *outputs, backlog=0)
+    two.backlog.clear()
+    hours["acme/box"] = {490_000: 7}
+    await until(lambda: two.usage.elsewhere("acme/box") == {490_000: 7})
+    await one.pacing.stop()
+    three = await worker("three", *outputs, backlog=0)
+    assert three.usage.elsewhere("acme/box") == {490_000: 7}
+    assert one.usage.elsewhere("acme/box") == {}
+    await two.pacing.stop()
+    await three.pacing.stop()
 
 
 async def test_a_pause_reaches_every_worker_and_one_that_starts_later(outputs: tuple[str, Outputs]) -> None:
