@@ -19,8 +19,8 @@ NOT_SIMULATED: Mapping[str, str] = {
     "web.": "answers who asks; nothing waits for it",
     "overview.": "what people and orchestrators are shown; nothing waits for it",
     "hold.": "asks the brokers where topics end: the simulated worker asks ``agents.unread`` itself",
-    "sender_partition.SenderPartition.say_again#1": "a worker without entity partitions whose clock is "
-    "wrong, and a round that begins between its look and this: the line of ``EntityPartition.say_again#1``",
+    "sender_partition.SenderPartition.say_again#1": "as ``EntityPartition.say_again#1``, of a worker without "
+    "entity partitions, if a round begins right after its look (tests/integration/test_clock_faults.py)",
     "timers.register.": "Faust's side of an agent",
     "entities.entity_agent.": "Faust's side of an agent",
     "consents.register.": "Faust's side of an agent",

@@ -110,6 +110,36 @@ def nothing_lay_unread(out: Outcome, log: Log) -> Iterator[str]:
             yield f"P3 a no (of {at:.3f} s) lay unread at {since:.3f} s: {told_of(record)}"
 
 
+def forgotten_are_left_alone(out: Outcome, log: Log) -> Iterator[str]:
+    """Whoever opens a partition knows whom it must not know any more."""
+    gone = oracle.forgotten(out.published)
+    for _, call, record in calls(out, log):
+        at = gone.get((record.company, record.customer_id))
+        begun = (record.at - EPOCH) / 1000
+        since = max((moment for moment in call.worker.assigned_at if moment <= begun), default=0.0)
+        if at is not None and at < since - 1.0:
+            yield f"P3 forgotten at {at:.3f} s, its partition opened at {since:.3f} s: {told_of(record)}"
+
+
+def told_of_what_was(out: Outcome, log: Log) -> Iterator[str]:
+    """P5: a message goes out because of a change that counted, by some version of its rule."""
+    lives = {(life.company, life.kind, life.entity_id): life for life in oracle.lives(out.published)}
+    vague = oracle.unclear(out.published)
+    rules = Rules(out.published)
+    for _, _, record in calls(out, log):
+        name = name_of(record)
+        life = lives.get((name.company, name.kind, name.entity_id))
+        if life is None or (life.company, life.kind, life.entity_id) in vague:
+            continue
+        if not any(
+            oracle.named(rule, life, state) == name
+            for rule in rules.of(name)
+            for state in life.states
+            if oracle.fires(rule, life, state) or oracle.reminds(rule, life, state)
+        ):
+            yield f"P5 of nothing that was: {told_of(record)}"
+
+
 def never_early(out: Outcome, log: Log) -> Iterator[str]:
     rules = Rules(out.published)
     places = Places(out.published)
@@ -236,6 +266,8 @@ def _pair(name: Name) -> tuple[str, ...]:
 CHECKS = (
     nothing_withdrawn,
     nothing_lay_unread,
+    forgotten_are_left_alone,
+    told_of_what_was,
     never_early,
     newest_text,
     newest_template,

@@ -314,6 +314,19 @@ def _undisturbed(rule: Rule, state: State, later: Sequence[State]) -> bool:
     return True
 
 
+def forgotten(published: Iterable[Publish]) -> dict[tuple[str, str], float]:
+    """Customers of whom the last that was said is that they are to be forgotten, and when."""
+    found: dict[tuple[str, str], float] = {}
+    for item in published:
+        if item.topic == "customer-consents" and not isinstance(item.value, bytes):
+            company, customer = item.key.decode().split("/")
+            if item.value is None:
+                found[company, customer] = item.at
+            else:
+                found.pop((company, customer), None)
+    return found
+
+
 def always_agreed(published: Sequence[Publish]) -> Mapping[tuple[str, str, Channel], bool]:
     """Customers known from the first second who never said no."""
     found: dict[tuple[str, str, Channel], bool] = {}
@@ -328,4 +341,5 @@ def always_agreed(published: Sequence[Publish]) -> Mapping[tuple[str, str, Chann
                 key = customer.company, customer.customer_id, channel
                 said_stop = channel is Channel.SMS and customer.company in stopped
                 found[key] = yes and not said_stop and found.get(key, item.at < 1.0)
-    return found
+    gone = forgotten(published)
+    return {key: yes and key[:2] not in gone for key, yes in found.items()}

@@ -25,7 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tests.simulation import awaits
 from tests.simulation.checks import violations
 from tests.simulation.items import Fault, Story
-from tests.simulation.scenes import scene
+from tests.simulation.scenes import drawn, scene
 from tests.simulation.story import story
 from tests.simulation.world import Outcome, World
 
@@ -60,13 +60,18 @@ def told(
     calm: bool = False,
     later: bool = False,
     ambush: bool = False,
+    shuffled: bool = False,
+    traits: Sequence[str] = (),
 ) -> Story:
     """``focus``: parts of source lines; workers die only at awaits in such lines. ``calm``: nobody dies or
     freezes and the brokers answer. ``later``: 36 days go by at the end. ``ambush``: messages queue when
-    something is withdrawn."""
+    something is withdrawn. ``shuffled``: changes come late, or twice. ``traits``: a directed story with these
+    (``scenes``) instead."""
+    if traits:
+        return drawn(seed, frozenset(traits))
     sites = awaits.sites()
     some = tuple(site for site, line in sites.items() if any(part in line for part in focus))
-    one = story(seed, sites=some or tuple(sites), ambush=ambush)
+    one = story(seed, sites=some or tuple(sites), ambush=ambush, shuffled=shuffled)
     if calm:
         one = one.only([item for item in one.items if not (isinstance(item, Fault) and item.what in _ROUGH)])
     return replace(one, setting=replace(one.setting, later=True)) if later else one

@@ -85,14 +85,18 @@ def drawn(seed: int, some: frozenset[str], faults: Sequence[Item] = (), *, later
         machines = 1
     elif "crowd" in some:
         machines = 8  # most of them have one partition each
+    names = [f"m{number}" for number in range(machines)]
     lookout = 1.0 if "restless" in some else 15.0 if "quick" in some else 200.0
     setting = Setting(machines, 20, 0.0, later=later, length=LENGTH, lookout=lookout)
     reference = _shop(random)
-    items: list[Item] = [*faults, *_customers(random, 30.0 if "fresh" in some else 0.2)]
+    items: list[Item] = [*faults, *_customers(some, names, random)]
     wanted = [item.value for item in reference if isinstance(item.value, Rule)]
     for number, moment in enumerate(MOMENTS):
         items += _burst(number, moment, some, wanted, random)
-        items += _harm(moment, some, [f"m{n}" for n in range(machines)], random)
+        items += _harm(moment, some, names, random)
+    if "amnesia" in some:
+        items.append(Fault(LENGTH - 100.0, "compact"))
+        items += [Fault(LENGTH - 90.0, "kill", name, 1.0, "lose") for name in names]
     if "deadly" in some:
         items += _deadly(some, random)
     if "trouble" in some:
@@ -121,17 +125,24 @@ def _open(item: Publish) -> Publish:
     return item
 
 
-def _customers(random: Random, first: float) -> Iterator[Item]:
+def _customers(some: frozenset[str], machines: Sequence[str], random: Random) -> Iterator[Item]:
+    first = 30.0 if "fresh" in some else 0.2
     for name in ("ann", "ben"):
         record = Customer(
             company=COMPANY, customer_id=name, name=f"{name} of {COMPANY}", phone=phone(COMPANY, name),
             email=f"{name}@{COMPANY}.example", language="en", sms_consent=True, email_consent=True, version=1,
         )  # fmt: skip
-        yield Publish(first, "customer-consents", customer_key(COMPANY, name), record)
+        key = customer_key(COMPANY, name)
+        yield Publish(first, "customer-consents", key, record)
+        if "forgotten" in some and name == "ann":
+            moment = random.choice(MOMENTS[1:4])
+            yield Publish(moment, "customer-consents", key, None)
+            yield from (Fault(moment - 20.0, "stop", machine, 30.0) for machine in machines)
+            continue
         for version, moment in enumerate(MOMENTS, start=2):
             again = msgspec.structs.replace(record, version=version)
             at = moment + random.uniform(0.0, 3.0)
-            yield Publish(at, "customer-consents", customer_key(COMPANY, name), again)
+            yield Publish(at, "customer-consents", key, again)
 
 
 def _burst(
@@ -164,6 +175,14 @@ def _burst(
         if "handed" in some:
             other = msgspec.structs.replace(order, customer_id="ben" if order.customer_id == "ann" else "ann")
             yield _change("orders", f"o{number}{index}", 2, at + random.uniform(0.0, 30.0), other, random)
+    if "far" in some:
+        for index in range(3):
+            facts = Facts(
+                status_id="appointment-new", customer_id=random.choice(("ann", "ben")), location_id="north",
+                scheduled_at=EPOCH + int(moment * 1000) + 240 * MINUTE,
+            )  # fmt: skip
+            at = moment + random.uniform(-1.0, 1.0)
+            yield _change("appointments", f"w{number}{index}", 1, at, facts, random)
     if "edits" in some:
         rule = next(rule for rule in wanted if rule.id == "v-120")
         for version in range(2):

@@ -27,8 +27,9 @@ from tests.simulation.items import (
 from tests.simulation.shop import ODD, edits, phone, shop, status_id
 
 
-def story(seed: int, *, sites: Sequence[str] = (), ambush: bool = False) -> Story:
-    """``sites``: the awaits at which a worker may be killed (``tests.simulation.awaits``)."""
+def story(seed: int, *, sites: Sequence[str] = (), ambush: bool = False, shuffled: bool = False) -> Story:
+    """``sites``: the awaits at which a worker may be killed (``tests.simulation.awaits``). ``shuffled``:
+    every second change comes late, or twice."""
     random = Random(seed)
     companies = ["acme", "bolt"][: random.choice((1, 1, 2))]
     setting = Setting(
@@ -46,7 +47,7 @@ def story(seed: int, *, sites: Sequence[str] = (), ambush: bool = False) -> Stor
             topic = random.choice(
                 ("appointments", "appointments", "appointments", "orders", "orders", "leads")
             )
-            items += _life(company, topic, f"e{number}", random)
+            items += _life(company, topic, f"e{number}", random, shuffled)
         items += edits(company, reference, random)
     queues = bool(sites) and (
         sites[seed % len(sites)].endswith(PACED) or sites[seed % len(sites)].startswith("sender_partition")
@@ -91,7 +92,7 @@ def _customers(company: str, random: Random) -> list[Item]:
 # --- entities ---------------------------------------------------------------------------------------
 
 
-def _life(company: str, topic: str, entity_id: str, random: Random) -> list[Item]:
+def _life(company: str, topic: str, entity_id: str, random: Random, shuffled: bool) -> list[Item]:
     """The changes of one entity as its publisher sends them: some twice, some late, some never."""
     kind = KINDS[topic]
     facts = Facts(
@@ -126,7 +127,7 @@ def _life(company: str, topic: str, entity_id: str, random: Random) -> list[Item
         if operation is Operation.DELETE:
             break
         at += random.choice((0.0, 0.3, random.uniform(1, 120), random.uniform(60, 1_500)))
-    return _as_sent(made, random)
+    return _as_sent(made, random, shuffled)
 
 
 def _ambush(company: str, rules: list[Rule], random: Random, machines: int) -> list[Item]:
@@ -183,15 +184,17 @@ def _ambush(company: str, rules: list[Rule], random: Random, machines: int) -> l
     return made
 
 
-def _as_sent(made: list[Publish], random: Random) -> list[Item]:
+def _as_sent(made: list[Publish], random: Random, shuffled: bool) -> list[Item]:
     sent: list[Item] = []
     for number, item in enumerate(made):
         draw = random.random()
         if draw < 0.04 and number:
             continue  # lost by the publisher
-        late = random.uniform(0.5, 300) if draw > 0.93 else 0.0  # overtaken by newer ones
+        late = (
+            random.uniform(0.5, 300) if draw > (0.5 if shuffled else 0.93) else 0.0
+        )  # overtaken by newer ones
         sent.append(msgspec_replace(item, item.at + late))
-        if random.random() < 0.15:
+        if random.random() < (0.5 if shuffled else 0.15):
             sent.append(msgspec_replace(item, item.at + late + random.uniform(0, 600)))
     return sent
 

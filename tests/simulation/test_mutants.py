@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.simulation.mutants import FOCUS, HOW, MUTANTS, UNPROVEN, broken
+from tests.simulation.mutants import FOCUS, HOW, MUTANTS, broken
 from tests.simulation.run import run_seed
 
 MOST = 60
@@ -20,7 +20,7 @@ def _quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-@pytest.mark.parametrize("name", [name for name in MUTANTS if name not in UNPROVEN])
+@pytest.mark.parametrize("name", MUTANTS)
 def test_a_mistake_is_noticed(name: str) -> None:
     focus, how = FOCUS.get(name, ()), HOW.get(name, {})
     with broken(name):
