@@ -128,7 +128,8 @@ def _fenced_goes_on(breaker: Breaker) -> None:
 def _claim_without_swap(breaker: Breaker) -> None:
     """A claim counts wherever it comes to lie."""
 
-    async def claim(self: PartitionStore) -> None:
+    async def claim(self: PartitionStore, may_claim: Any) -> None:
+        await may_claim()
         epoch = self._epoch = self._fence.epoch = self._fence.epoch + 1
         record = claim_record(epoch, self.position, self._shared.name)
         end = await self._shared.outputs.changelog(self.changelog, self.partition, [record], epoch)

@@ -252,7 +252,7 @@ def _harm(moment: float, some: frozenset[str], machines: Sequence[str], random: 
             random.choice((0, 0, 1, 2)),
         )
         if "wakes" in some:
-            site = random.choice(("partition.PartitionStore._claim#1", "partition.PartitionStore._read#1"))
+            site = random.choice(("partition.PartitionStore._claim#2", "partition.PartitionStore._read#1"))
             yield Fault(moment, "wake", ANY, 0.0, f"@{site}", random.randint(0, 8))
     if "clock" in some:
         yield Fault(moment - 5.0, "clock", one, 80.0)
