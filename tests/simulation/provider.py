@@ -152,7 +152,7 @@ class SimSender:
         self._worker = worker
         self.channel = provider.channel
         self.name = f"sim-{provider.channel}"
-        self.bucket = Bucket(rate) if rate else None
+        self.bucket = Bucket(rate, burst=20) if rate else None
 
     async def send(self, message: Message) -> Outcome:
         return await self._provider.send(self._worker, message)

@@ -60,7 +60,8 @@ class SlowGate(Gate):
     broker: Broker
 
     async def until_owned(self) -> None:
-        await asyncio.sleep(self.broker.delay(SLOWEST))
+        if self.broker.chance(0.5):
+            await asyncio.sleep(self.broker.delay(SLOWEST))
         await super().until_owned()
 
 
