@@ -10,7 +10,7 @@ import pytest
 from tests.simulation.mutants import FOCUS, HOW, MUTANTS, broken
 from tests.simulation.run import run_seed
 
-MOST = 60
+MOST = 200
 
 
 @pytest.fixture(autouse=True)
