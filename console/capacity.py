@@ -28,19 +28,19 @@ _PER = 100_000
 class Measured:
     """What one core of the machine in docs/performance.md took. CPU seconds for 100,000, and bytes."""
 
-    change: float = 9.2
+    change: float = 14.8
     """A change of an entity: matched, state kept, commands written (``carillon-entities``, JSON)."""
-    arm: float = 28.0
-    """A timer armed or moved (``worker_timers``, armed)."""
-    send: float = 80.0
-    """A message that goes: looked at, rendered, intent, provider call, outcome (``worker_timers``, sent)."""
+    arm: float = 21.4
+    """A timer armed anew, or moved (``worker_timers``, armed)."""
+    send: float = 77.5
+    """A message armed and sent: looked at, rendered, intent, outcome (``worker_timers``, sent)."""
     provider_call: float = 45.6
     """What the SMS provider's HTTP client takes besides (``senders_bench``)."""
-    rebuild: float = 12_500
+    rebuild: float = 21_800
     """Changelog records a second when a store is rebuilt (``recovery``)."""
     base_memory: float = 140e6
     """Bytes that a worker takes with nothing to do."""
-    timer_disk: float = 750
+    timer_disk: float = 353
     """Bytes of a pending timer with its facts of 300 bytes in the store (``timers``)."""
     memory_disk: float = 120
     """Bytes of the memory of a message that went, which stays 35 days."""
@@ -169,7 +169,7 @@ def plan(assumed: Assumed, measured: Measured | None = None) -> Plan:
 def message_cpu(assumed: Assumed, measured: Measured) -> float:
     """CPU seconds of a message's whole life, its entity's changes among it."""
     m = measured
-    each = assumed.changes * m.change + (1 + assumed.moves) * m.arm + m.send + m.provider_call
+    each = assumed.changes * m.change + assumed.moves * m.arm + m.send + m.provider_call
     return each / _PER * assumed.cpu
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -132,3 +134,18 @@ def test_a_peak_of_nothing_is_refused() -> None:
     done = CliRunner().invoke(main, ["capacity", "1000", "--peak", "0"])
     assert done.exit_code == 2
     assert "--peak: must be more than 0" in done.output
+
+
+def test_the_costs_are_those_of_the_page_of_performance() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "performance.md").read_text()
+
+    def median(row: str, column: int) -> float:
+        found = re.search(rf"^\| {row} \|.*", page, re.MULTILINE)
+        assert found is not None, row
+        return float(found[0].split("|")[column + 1].split()[0].replace(",", ""))
+
+    costs = Measured()
+    assert costs.change == pytest.approx(median("carillon-entities", 1), rel=0.1)
+    assert costs.arm == pytest.approx(median("armed", 2), rel=0.1)
+    assert costs.send == pytest.approx(median("sent", 2), rel=0.1)
+    assert costs.rebuild == pytest.approx(median("records per CPU second, start-up included", 1), rel=0.1)
