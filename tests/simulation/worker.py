@@ -60,8 +60,7 @@ class SlowGate(Gate):
     broker: Broker
 
     async def until_owned(self) -> None:
-        if self.broker.chance(0.5):
-            await asyncio.sleep(self.broker.delay(SLOWEST))
+        await asyncio.sleep(self.broker.delay(SLOWEST))
         await super().until_owned()
 
 
@@ -93,7 +92,7 @@ class SimWorker(Process):
         senders = {
             channel: [SimSender(world.providers[channel], self, world.setting.rate)] for channel in CHANNELS
         }
-        gate = (SlowGate if world.setting.rate else Gate)(
+        gate = (SlowGate if world.setting.rate and world.story.seed % 3 else Gate)(
             unread=self.unread,
             membership_age=self._membership_age,
             tables_age=self._tables_age,
