@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 
 from schemas.records import Channel
 from senders.lanes import Call, Lane
 from senders.pauses import Pauses
 from senders.sender import Sender
 from senders.shares import Shares
+from senders.turns import Rates
 from streams.clock import WorkerClock
 from streams.domain.messages import Outcome
 from streams.stages.ready import Room
@@ -18,7 +21,8 @@ from streams.stages.round import InquiryOrder, SendOrder
 
 class Capacity:
     """``limits``: messages (and questions) at each channel's providers at once. ``shares``: with the other
-    workers; None: there are none. ``pauses``: what operators have stopped; ``wake`` when that changes."""
+    workers; None: there are none. ``pauses``: what operators have stopped; ``wake`` when that changes.
+    ``waiting``: due messages by company; ``rates``: of the companies that have one."""
 
     def __init__(
         self,
@@ -26,10 +30,20 @@ class Capacity:
         limits: Mapping[Channel, int],
         shares: Shares | None = None,
         pauses: Pauses | None = None,
+        waiting: Callable[[Channel], Mapping[str, int]] = lambda _: {},
+        rates: Rates = MappingProxyType({}),
     ) -> None:
         self.pauses = pauses or Pauses()
         self._lanes = {
-            channel: Lane(channel, senders[channel], limits[channel], shares, self.pauses)
+            channel: Lane(
+                channel,
+                senders[channel],
+                limits[channel],
+                shares,
+                self.pauses,
+                partial(waiting, channel),
+                rates,
+            )
             for channel in senders
         }
         self._waiting: dict[asyncio.Event, None] = {}
@@ -54,7 +68,7 @@ class Capacity:
             self._timer = loop.call_at(at, self._rang)
 
     def begin(self, order: SendOrder, now: int) -> Call:
-        return self._lanes[order.channel].begin(order.provider, now)
+        return self._lanes[order.channel].begin(order.provider, now, order.message.company)
 
     def end(self, call: Call, outcome: Outcome | None, now: int) -> bool:
         """Whether another account may have the message at once."""
@@ -76,13 +90,9 @@ class Capacity:
     def in_flight(self) -> dict[Channel, int]:
         return {channel: lane.used for channel, lane in self._lanes.items()}
 
-    def backlog(self, waiting: Callable[[Channel], int]) -> dict[str, int]:
-        """What waits for each account with a rate, where so many messages wait for a channel."""
-        return {
-            account: number
-            for channel, lane in self._lanes.items()
-            for account, number in lane.backlog(waiting(channel)).items()
-        }
+    def backlog(self) -> dict[str, int]:
+        """What waits for accounts and of companies with a rate, in the words of ``Shares``."""
+        return {name: count for lane in self._lanes.values() for name, count in lane.backlog().items()}
 
     def states(self, now: int) -> dict[Channel, Mapping[str, str]]:
         """By channel and provider."""

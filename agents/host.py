@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -22,6 +24,8 @@ from streams.stages.firing import Options
 log = logging.getLogger(__name__)
 
 _LOOK = 0.05
+_MOMENT = 0.1
+"""Seconds for which it is known what waits."""
 _RESTORES = 4
 """Partitions restored at once: each has a thread and a consumer, and two cores are soon busy."""
 
@@ -47,7 +51,9 @@ class Host:
     ) -> None:
         self._shared = shared
         self._options = options
-        self.capacity = Capacity(senders, limits, shares)
+        self._rates: dict[str, int] = {}
+        self._waiting: dict[Channel, tuple[float, Mapping[str, int]]] = {}
+        self.capacity = Capacity(senders, limits, shares, waiting=self.waiting, rates=self._rates)
         self.entities: dict[Place, EntityPartition] = {}
         self.timers: dict[int, SenderPartition] = {}
         self.ready = False
@@ -104,6 +110,8 @@ class Host:
                 group.create_task(open_(part))
         if self.pauses != pauses:
             return
+        for company in self._shared.catalog.companies():
+            self._rate(company.id)
         self.gate.assigned()
         self.ready = True
         log.info("at work on %d entity and %d timer partitions", len(self.entities), len(self.timers))
@@ -171,6 +179,9 @@ class Host:
             self.timers[place.partition].restart_events_at(offset)
 
     def reference_changed(self, names: list[tuple[str, str]]) -> None:
+        for company, rule_id in names:
+            if not rule_id:
+                self._rate(company)
         for part in self._parts():
             part.reference_changed(names)
 
@@ -188,13 +199,29 @@ class Host:
         began |= {place: part.step_began for place, part in timers.items()}
         return {f"{topic}[{number}]": at for (topic, number), at in began.items() if at is not None}
 
-    def waiting(self, channel: Channel) -> int:
-        """Due messages that the channel has not taken yet, as many as are known in memory."""
-        return sum(sum(part.waiting(channel).values()) for part in self.timers.values())
+    def waiting(self, channel: Channel) -> Mapping[str, int]:
+        """By company, how many due messages the channel has not taken yet, as many as are known in memory.
+        Asked often while there are some: an answer is good for a moment."""
+        now = time.monotonic()
+        at, found = self._waiting.get(channel, (0.0, {}))
+        if now - at > _MOMENT:
+            total: Counter[str] = Counter()
+            for part in self.timers.values():
+                total.update(part.waiting(channel))
+            found = total
+            self._waiting[channel] = now, found
+        return found
+
+    def _rate(self, company_id: str) -> None:
+        company = self._shared.catalog.company(company_id)
+        if company is not None and company.messages_per_minute:
+            self._rates[company_id] = company.messages_per_minute
+        else:
+            self._rates.pop(company_id, None)
 
     def backlog(self) -> dict[str, int]:
         """See ``Capacity.backlog``."""
-        return self.capacity.backlog(self.waiting)
+        return self.capacity.backlog()
 
     def _parts(self) -> list[EntityPartition | SenderPartition]:
         return [*self.entities.values(), *self.timers.values()]

@@ -241,6 +241,7 @@ def _company(company: Company) -> Plain:
         quiet_hours=(format_intervals(company.quiet_hours), "closed"),
         customer_daily_cap=(company.customer_daily_cap, 0),
         duplicate_window=(format_length(company.duplicate_window), "0 hours"),
+        messages_per_minute=(company.messages_per_minute, 0),
         segment_budget=(company.segment_budget, 0),
         smart_encoding=(company.smart_encoding, True),
         sms_help=(company.sms_help, ""),

@@ -47,6 +47,7 @@ COMPANY_FIELDS = (
     "quiet_hours",
     "customer_daily_cap",
     "duplicate_window",
+    "messages_per_minute",
     "segment_budget",
     "smart_encoding",
     "sms_help",
@@ -142,7 +143,7 @@ def _company(value: Value) -> Company:
                 given[name] = field.parsed(parse_intervals, _NO_INTERVALS)
             case "max_event_age" | "duplicate_window":
                 given[name] = field.parsed(parse_length, 0)
-            case "customer_daily_cap" | "segment_budget":
+            case "customer_daily_cap" | "messages_per_minute" | "segment_budget":
                 given[name] = field.parsed(_integer, 0)
             case "smart_encoding":
                 given[name] = field.parsed(_boolean, True)

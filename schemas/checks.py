@@ -218,7 +218,8 @@ def _company_record(record: r.Company) -> Iterator[Finding]:
     yield from _hours(record.hours)
     for number, interval in enumerate(record.quiet_hours):
         yield from _interval(f"quiet_hours[{number}]", interval)
-    for field in ("max_event_age", "customer_daily_cap", "duplicate_window", "segment_budget"):
+    limits = ("customer_daily_cap", "messages_per_minute", "segment_budget")
+    for field in ("max_event_age", "duplicate_window", *limits):
         if getattr(record, field) < 0:
             yield field, "must not be negative"
 

@@ -229,6 +229,8 @@ class Company(Record, frozen=True, kw_only=True):
     """Messages to one customer in one local day; 0: no cap."""
     duplicate_window: int = 0
     """Milliseconds in which the same text to the same address goes once; 0: off."""
+    messages_per_minute: int = 0
+    """At most, on each channel; 0: as many as the providers take."""
     segment_budget: int = 0
     """Most SMS segments that one message may have; 0: no limit."""
     smart_encoding: bool = True

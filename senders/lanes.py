@@ -7,8 +7,9 @@ another way. What a provider may have taken never gets here again, it is asked a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from schemas.records import Channel
 from senders.breaker import Breaker, State, Turn
@@ -16,6 +17,7 @@ from senders.pacing import Pace
 from senders.pauses import Pauses
 from senders.sender import Sender
 from senders.shares import SharedBucket, Shares
+from senders.turns import WEIGHT, Rates, Turns
 from streams.domain.messages import Outcome, RetryAt
 from streams.stages.ready import Room
 
@@ -51,11 +53,13 @@ class Call:
     channel: Channel
     account: Account
     turn: Turn
+    company: str = ""
 
 
 class Lane:
     """One channel. ``limit``: messages (and questions) at its providers at once. ``shares``: with whom the
-    accounts' rates are shared; None: this worker has all of them."""
+    accounts' rates are shared; None: this worker has all of them. ``waiting``: how many messages wait, by
+    company; ``rates``: of the companies that have one."""
 
     def __init__(
         self,
@@ -64,7 +68,11 @@ class Lane:
         limit: int,
         shares: Shares | None = None,
         pauses: Pauses | None = None,
+        waiting: Callable[[], Mapping[str, int]] = dict,
+        rates: Rates = MappingProxyType({}),
     ) -> None:
+        self._waiting = waiting
+        self._turns = Turns(channel, rates, shares)
         self.accounts = [Account(sender, _pace(channel, sender, shares)) for sender in senders]
         self.used = 0
         self._pauses = pauses or Pauses()
@@ -75,25 +83,34 @@ class Lane:
         """For the next round: all of it goes by one account."""
         if self._pauses.paused(self._channel):
             return Room(0, self.accounts[0].sender.name)
-        companies = dict.fromkeys(self._pauses.companies(self._channel), 0)
         for account in self.accounts:
             room = account.room(now, self._limit - self.used)
             # Probing or closed: its turn. A closed one whose tokens are used up has no stand-in.
             if room or account.breaker.state(now) is State.CLOSED:
-                return Room(room, account.sender.name, companies)
+                return Room(room, account.sender.name, self._companies(account, room, now))
         return Room(0, self.accounts[0].sender.name)
 
     def wait(self, now: int) -> int | None:
         """Milliseconds until there may be room, other than by what comes back; None: nobody can say."""
         waits = [wait for account in self.accounts if (wait := account.wait(now)) is not None]
+        if self._turns.rates and (wait := self._turns.wait(now, self._waiting())) is not None:
+            waits.append(wait)
         return min(waits, default=None)
+
+    def _companies(self, account: Account, room: int, now: int) -> dict[str, int]:
+        paused = dict.fromkeys(self._pauses.companies(self._channel), 0)
+        scarce = account.pace is not None
+        if not room or not (scarce or self._turns.rates):
+            return paused
+        waiting = [company for company in self._waiting() if company not in paused]
+        return self._turns.limits(now, room, waiting, scarce=scarce) | paused
 
     def sender(self, provider: str) -> Sender:
         """By its name; what an earlier release wrote has none, and one that is gone can't be asked."""
         named = (account.sender for account in self.accounts if account.sender.name == provider)
         return next(named, self.accounts[0].sender)
 
-    def begin(self, provider: str, now: int) -> Call:
+    def begin(self, provider: str, now: int, company: str = "") -> Call:
         account = next(
             (one for one in self.accounts if one.sender.name == provider),
             self.accounts[0],
@@ -101,15 +118,18 @@ class Lane:
         self.used += 1
         if account.pace is not None:
             account.pace.take(now)
-        return Call(self._channel, account, account.breaker.begin(now))
+        self._turns.began(company, now)
+        return Call(self._channel, account, account.breaker.begin(now), company)
 
     def end(self, call: Call, outcome: Outcome | None, now: int) -> bool:
         """``outcome`` None: the message was withdrawn before its provider was called. Whether another account
         may have it at once: else a message that happens to be each probe of a provider that is away would be
         the one to wait for it."""
         self.used -= 1
-        if outcome is None and call.account.pace is not None:
-            call.account.pace.give_back()
+        if outcome is None:
+            self._turns.withdrawn(call.company)
+            if call.account.pace is not None:
+                call.account.pace.give_back()
         # What another account says (a company's mailbox on the e-mail channel) is none of this one's.
         mine = outcome is not None and outcome.provider == call.account.sender.name
         call.account.breaker.end(call.turn, outcome if mine else None, now)
@@ -120,13 +140,15 @@ class Lane:
             account is not away and account.breaker.state(now) is State.CLOSED for account in self.accounts
         )
 
-    def backlog(self, waiting: int) -> dict[str, int]:
-        """Of the accounts with a rate, what waits for them, in the words of ``Shares``."""
-        return {
-            _share_name(self._channel, account.sender): waiting
-            for account in self.accounts
-            if account.pace is not None
-        }
+    def backlog(self) -> dict[str, int]:
+        """What waits for accounts and of companies with a rate, in the words of ``Shares``."""
+        paced = [account for account in self.accounts if account.pace is not None]
+        if not paced and not self._turns.rates:
+            return {}
+        waiting = self._waiting()
+        weight = WEIGHT * len(waiting)
+        accounts = {_share_name(self._channel, account.sender): weight for account in paced}
+        return accounts | self._turns.backlog(waiting)
 
     def states(self, now: int) -> Mapping[str, str]:
         """By provider: the state of its breaker, or ``paused``."""

@@ -115,6 +115,7 @@ class CompanyForm(Form, frozen=True, kw_only=True):
     quiet_hours: Annotated[tuple[Interval, ...], Meta(max_length=50)] = ()
     customer_daily_cap: Short = 0
     duplicate_window: Long = 0
+    messages_per_minute: Short = 0
     segment_budget: Short = 0
     smart_encoding: bool = True
     sms_help: Text = ""

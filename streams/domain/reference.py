@@ -102,6 +102,7 @@ def check_company(company: Company, catalog: Catalog, *, field: str = "") -> lis
             problems.append(Problem(at(field, name), f"{value} ms is out of range: 0 to 366 days", "range"))
     for name, value in (
         ("customer_daily_cap", company.customer_daily_cap),
+        ("messages_per_minute", company.messages_per_minute),
         ("segment_budget", company.segment_budget),
     ):
         if value < 0:

@@ -784,6 +784,7 @@ companies = built(
     quiet_hours=intervals,
     customer_daily_cap=st.integers(0, 3),
     duplicate_window=lengths,
+    messages_per_minute=st.integers(0, 3),
     segment_budget=st.integers(0, 3),
     smart_encoding=st.booleans(),
     sms_help=words,

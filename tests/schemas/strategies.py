@@ -90,7 +90,9 @@ def _build(record: type[Any], **fields: st.SearchStrategy[Any]) -> st.SearchStra
         "channel": st.sampled_from(r.Channel),
         **dict.fromkeys(("id", "customer_id", "template_id", "entity_id", "address"), ids),
         **dict.fromkeys(("status_id", "mailbox_id"), optional_ids),
-        **dict.fromkeys(("transition", "attempt", "customer_daily_cap", "segment_budget"), ints),
+        **dict.fromkeys(
+            ("transition", "attempt", "customer_daily_cap", "messages_per_minute", "segment_budget"), ints
+        ),
         **dict.fromkeys(("partition", "offset", "delay"), ints),
         **dict.fromkeys(("changed_at", "since", "at", "timestamp"), times),
         **dict.fromkeys(("max_event_age", "duplicate_window", "rule_version", "entity_version"), longs),

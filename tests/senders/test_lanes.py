@@ -10,6 +10,7 @@ from senders.lanes import Lane
 from senders.pacing import Bucket
 from senders.pauses import Pause, Pauses, pause_key
 from senders.shares import Report, Shares
+from senders.turns import WEIGHT
 from streams.domain.messages import Accepted, Inquiry, Message, NotFound, Outcome, RetryAt
 from streams.stages.ready import Room
 
@@ -137,10 +138,11 @@ def test_what_is_paused_has_no_room() -> None:
 
 def test_a_rate_is_shared_and_what_waits_for_it_is_told() -> None:
     shares = Shares("me")
-    one = Lane(Channel.SMS, [Way("a", Bucket(2.0, 1)), Way("b")], 10, shares)
-    assert one.backlog(7) == {"sms/a": 7}
+    waits = {"acme": 100_000, "small": 1}
+    one = Lane(Channel.SMS, [Way("a", Bucket(2.0, 1)), Way("b")], 10, shares, waiting=lambda: waits)
+    assert one.backlog() == {"sms/a": 2 * WEIGHT}, "companies, not messages"
     assert one.room(0) == Room(0, "a"), "nobody has told yet that we are there"
     for window in range(5):
         shares.saw(Report("me", window, {}))
         shares.saw(Report("other", window, {}))
-    assert one.room(4_000) == Room(1, "a")
+    assert one.room(4_000) == Room(1, "a", {"small": 0}), "one of the two has its turn"
