@@ -44,6 +44,8 @@ class Call:
     """Idempotency-Key, made this user's and company's own; empty: there is none."""
     client: str
     now: int
+    way: str = "api"
+    """For the audit: ``api`` or ``page``."""
 
     @property
     def user(self) -> User:
@@ -52,7 +54,7 @@ class Call:
 
     @property
     def author(self) -> Author:
-        return Author(self.user.id, "api", self.now)
+        return Author(self.user.id, self.way, self.now)
 
     def queried(self, kind: type[F]) -> F:
         assert isinstance(self.query, kind)

@@ -15,6 +15,7 @@ from console.api.doors import Doors
 from console.api.repeats import Repeats
 from console.api.server import Console
 from console.service.desk import Desk, open_desk
+from console.web.site import add_page
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ async def listening(settings: Settings, on_fatal: Callable[[], None]) -> AsyncIt
     async with open_desk(settings) as desk:
         repeats = Repeats(settings.data / "console" / "answers.sqlite")
         doors = Doors(desk.people, time.monotonic)
-        console = Console(desk, doors, repeats, on_fatal, settings.console_proxies)
+        console = Console(desk, doors, repeats, on_fatal, settings.console_proxies, add_page)
         try:
             port, web_port = await console.start(
                 settings.console_host, settings.console_port, settings.web_host, settings.web_port

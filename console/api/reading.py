@@ -44,7 +44,7 @@ def decode_body(raw: bytes, kind: type[F]) -> F:
     try:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
-        raise ApiError(422, "Some fields are wrong; errors names them.", [_problem(error, kind)]) from None
+        raise ApiError(422, "Some fields are wrong; errors names them.", [problem_of(error, kind)]) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise ApiError(400, "The body is no JSON.") from None
     except RecursionError:
@@ -64,7 +64,7 @@ def read_query(request: web.Request, kind: type[F]) -> F:
     except UnicodeEncodeError:
         raise ApiError(400, "The query is no UTF-8.") from None
     except msgspec.ValidationError as error:
-        raise ApiError(422, "The query is wrong.", [_problem(error, kind)]) from None
+        raise ApiError(422, "The query is wrong.", [problem_of(error, kind)]) from None
 
 
 def read_version(request: web.Request, *, required: bool) -> int:
@@ -97,7 +97,7 @@ def read_key(request: web.Request, who: User | None, company: str) -> str:
     return "\0".join((who.id if who is not None else "", company, key))
 
 
-def _problem(error: msgspec.ValidationError, kind: type[Any]) -> Problem:
+def problem_of(error: msgspec.ValidationError, kind: type[Any]) -> Problem:
     unknown = _UNKNOWN.search(str(error))
     refused = refusal(error, kind)
     if unknown is not None:

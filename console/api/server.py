@@ -71,12 +71,19 @@ class Visitor:
 
 class Console:
     def __init__(
-        self, desk: Desk, doors: Doors, repeats: Repeats, on_fatal: Callable[[], None], proxies: int = 0
+        self,
+        desk: Desk,
+        doors: Doors,
+        repeats: Repeats,
+        on_fatal: Callable[[], None],
+        proxies: int = 0,
+        page: Callable[[Console, web.Application], None] | None = None,
     ) -> None:
-        """``on_fatal``: nothing more can be written by this process."""
+        """``on_fatal``: nothing more can be written by this process. ``page`` adds its routes."""
         self.metrics = ConsoleMetrics()
-        self._desk = desk
-        self._doors = doors
+        self.desk = desk
+        self.doors = doors
+        self._page = page
         self._repeats = repeats
         self._on_fatal = on_fatal
         self._proxies = proxies
@@ -92,6 +99,8 @@ class Console:
         for route in sorted(ROUTES, key=lambda each: each.path.count("{")):
             world.router.add_route(route.method, PREFIX + route.path, self._served(route), name=route.name)
         world.router.add_get(PREFIX + "/openapi.json", self._show_description, name="describe")
+        if self._page is not None:
+            self._page(self, world)
         return world
 
     async def start(self, host: str, port: int, web_host: str, web_port: int) -> tuple[int, int]:
@@ -131,15 +140,16 @@ class Console:
             try:
                 response = await handler(request)
             except Exception as error:  # noqa: BLE001 - all have their answer
-                response = _problem(self._refusal(error, name))
+                response = _problem(self.refusal(error, name))
             finally:
                 self._busy -= 1
-        response.headers.update(HEADERS)
+        for header, value in HEADERS.items():
+            response.headers.setdefault(header, value)
         self.metrics.requests.labels(name, str(response.status)).inc()
         self.metrics.seconds.labels(name).observe(time.monotonic() - began)
         return response
 
-    def _refusal(self, error: Exception, name: str) -> ApiError:
+    def refusal(self, error: Exception, name: str) -> ApiError:
         match error:
             case ApiError():
                 return error
@@ -173,23 +183,21 @@ class Console:
 
     def _served(self, route: Route) -> Handler:
         async def serve(request: web.Request) -> web.StreamResponse:
-            self._refuse_unready()
-            client = client_of(
-                request.remote or "", ",".join(request.headers.getall("X-Forwarded-For", ())), self._proxies
-            )
-            visitor = self._visitor(request)
+            self.refuse_unready()
+            client = self.client(request)
+            visitor = self.visitor(request)
             self._let_in(route, request, visitor, client)
             path = dict(request.match_info)
             company = path.get("company", "")
             if route.role is not None:
                 assert visitor.who is not None
                 allowed(visitor.who, company, route.role)
-                if self._desk.catalog.company(company) is None:
+                if self.desk.catalog.company(company) is None:
                     raise NotThereError
             raw = await read_body(request, route.body is not None)
             call = Call(
-                desk=self._desk,
-                doors=self._doors,
+                desk=self.desk,
+                doors=self.doors,
                 who=visitor.who,
                 session=visitor.session,
                 cookie=visitor.cookie,
@@ -200,7 +208,7 @@ class Console:
                 version=read_version(request, required=route.if_match),
                 key=read_key(request, visitor.who, company) if route.repeatable else "",
                 client=client,
-                now=self._desk.clock.now(),
+                now=self.desk.clock.now(),
             )
             if call.key:
                 return await self._once(route, call, request, raw)
@@ -224,26 +232,25 @@ class Console:
             raise ApiError(422, "This Idempotency-Key was used for another request.")
         return _json(known.body, known.status, known.version, request)
 
-    def _refuse_unready(self) -> None:
-        reasons = self._desk.not_ready()
+    def refuse_unready(self) -> None:
+        reasons = self.desk.not_ready()
         if reasons:
             raise ApiError(503, f"Not now: {'; '.join(reasons)}.", headers=_LATER)
 
-    def _visitor(self, request: web.Request) -> Visitor:
+    def visitor(self, request: web.Request) -> Visitor:
         """A token wins over a cookie: whoever sends one means it."""
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
         if kind:
             if kind.lower() != "bearer":
                 return Visitor()
-            return Visitor(self._desk.people.of_token(token.strip(), self._desk.clock.now()))
+            return Visitor(self.desk.people.of_token(token.strip(), self.desk.clock.now()))
         cookie = request.cookies.get(COOKIE, "")
-        found = self._doors.session(cookie) if cookie else None
+        found = self.doors.session(cookie) if cookie else None
         return Visitor() if found is None else Visitor(*found, cookie)
 
     def _let_in(self, route: Route, request: web.Request, visitor: Visitor, client: str) -> None:
-        # A browser says so itself where a page of somebody else asks; log-in, too, is only for our own.
-        if route.unsafe and request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
-            raise ApiError(403, "Another site's page may not do this.")
+        if route.unsafe:
+            self.refuse_foreign(request)
         if route.open:
             return
         if visitor.who is None:
@@ -251,8 +258,7 @@ class Console:
                 raise ApiError(429, "Too many requests.", headers={"Retry-After": "60"})
             challenge = {"WWW-Authenticate": 'Bearer realm="carillon"'}
             raise ApiError(401, "A token, or a session, is needed.", headers=challenge)
-        if self._users.too_many(visitor.who.id):
-            raise ApiError(429, f"At most {PER_MINUTE} a minute.", headers={"Retry-After": "60"})
+        self.refuse_flood(visitor.who)
         if (
             route.unsafe
             and visitor.session is not None
@@ -260,21 +266,34 @@ class Console:
         ):
             raise ApiError(403, "X-CSRF-Token must be that of the session.")
 
+    def client(self, request: web.Request) -> str:
+        forwarded = ",".join(request.headers.getall("X-Forwarded-For", ()))
+        return client_of(request.remote or "", forwarded, self._proxies)
+
+    def refuse_foreign(self, request: web.Request) -> None:
+        """A browser says so itself where a page of somebody else asks; log-in, too, is only for our own."""
+        if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
+            raise ApiError(403, "Another site's page may not do this.")
+
+    def refuse_flood(self, who: User) -> None:
+        if self._users.too_many(who.id):
+            raise ApiError(429, f"At most {PER_MINUTE} a minute.", headers={"Retry-After": "60"})
+
     # --- what is no route of the table
 
     async def _show_description(self, _: web.Request) -> web.Response:
         return web.Response(body=self._description, content_type="application/json")
 
     async def _show_live(self, _: web.Request) -> web.Response:
-        reasons = self._desk.not_live()
+        reasons = self.desk.not_live()
         return web.json_response({"live": not reasons, "reasons": reasons}, status=503 if reasons else 200)
 
     async def _show_ready(self, _: web.Request) -> web.Response:
-        reasons = self._desk.not_ready()
+        reasons = self.desk.not_ready()
         return web.json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
 
     async def _show_metrics(self, _: web.Request) -> web.Response:
-        self.metrics.ready.set(not self._desk.not_ready())
+        self.metrics.ready.set(not self.desk.not_ready())
         body = generate_latest(self.metrics.registry)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
