@@ -55,7 +55,7 @@ Examples:
   carillon demo --scene moved        one scene; give it again for another one
   carillon demo --scene providers    STOP, unsubscribe, a bounce, an outage, Gmail
   carillon demo --for 6d --seed 7    six days of shop time, other customers
-  carillon demo --console            with the HTTP API, to ask what became of each message
+  carillon demo --console            with its page and API, to ask what became of each message
 """
     + "\b\nScenes:\n"
     + "\n".join(f"  {name:<10} {text}" for name, (_, text) in SCENES.items())
@@ -105,7 +105,7 @@ Examples:
 @click.option(
     "--console",
     is_flag=True,
-    help="Start carillon console too, print its address and a token, and stay until Ctrl-C.",
+    help="Start carillon console too, print its address, a token and a password, and stay until Ctrl-C.",
 )
 @click.pass_context
 def demo(
@@ -169,6 +169,8 @@ def tell(
             if console:
                 address, token = world.start_console()
                 screen.aside(f"the console: {address}, token {token}")
+                page = address.removesuffix("/api/v1")
+                screen.aside(f"its page: {page}/ (user demo, the token is the password)")
             show.play()
         except KeyboardInterrupt:
             interrupted = True

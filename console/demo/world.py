@@ -24,7 +24,7 @@ from console.demo.ledgers import Ledgers
 from console.demo.outside import OUTSIDE, Outside
 from console.demo.processes import DemoError, Processes, read_ready
 from console.demo.scenario import Published, Scenario
-from console.service.people import EVERY, new_token, token_hash
+from console.service.people import EVERY, hash_password, new_token, token_hash
 from deploy.fakes.sms import ACCOUNT, TOKEN
 from schemas.codec import Codec
 from schemas.records import Change, Delivery, Role, Token, User
@@ -137,11 +137,18 @@ class World:
             self._outside.start_gateway(self._clean())
 
     def start_console(self) -> tuple[str, str]:
-        """The address of its API and a token for it, which the console has read. Raises DemoError."""
+        """The address of its API and a token for it, also the password of the user ``demo`` on its page. The
+        console has read them. Raises DemoError."""
         assert self._producer is not None
         token = new_token()
         kept = Token(id="demo", hash=token_hash(token), created_at=0)
-        user = User(id="demo", roles={EVERY: Role.ADMIN}, tokens=(kept,), version=1)
+        user = User(
+            id="demo",
+            roles={EVERY: Role.ADMIN},
+            password=hash_password(token),
+            tokens=(kept,),
+            version=1,
+        )
         self._runner.run(self._producer.send("users", [(b"demo", self._codec.encode(user))]))
         self._aside("starting the console: carillon console")
         data = self._scratch / "console"

@@ -11,6 +11,7 @@ import sys
 import urllib.request
 from email import message_from_bytes
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
@@ -121,6 +122,10 @@ def test_the_console_shows_what_the_story_told(tmp_path: Path) -> None:
         request.add_header("Authorization", f"Bearer {found[2]}")
         with urllib.request.urlopen(request, timeout=60) as answer:
             assert json.load(answer)["items"]
+        page = found[1].removesuffix("/api/v1")
+        form = urlencode({"user": "demo", "password": found[2], "back": "/static/style.css"}).encode()
+        with urllib.request.urlopen(f"{page}/login", form, timeout=60) as answer:
+            assert answer.url == f"{page}/static/style.css"
     finally:
         process.send_signal(signal.SIGINT)
         output, error = process.communicate(timeout=120)

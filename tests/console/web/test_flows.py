@@ -189,6 +189,7 @@ def test_messages_are_counted_found_and_explained(enter: Enter) -> None:
     page = browser.go(f"/c/{C}/feed?kind=appointment&id=A-2")
     assert browser.where == f"/c/{C}/feed/appointment/A-2"
     assert "The customer has not agreed to this channel." in page
+    assert "Ask the customer, and note their consent" in page
     assert "The customer has not agreed to this channel." in browser.go(f"/c/{C}/deliveries/{2:032x}")
 
 

@@ -12,6 +12,7 @@ from console.service.bulk import Action, Result
 from console.service.messages import By, Part
 from console.web.words import LANGUAGES, WORDS, words_for
 from schemas.records import Channel, DeliveryState, EntityKind, Role, RuleKind, Trigger, Unit
+from streams.domain.reasons import Reason
 
 CODES = ("missing", "unknown", "range", "combination", "access", "taken", "invalid")
 FAMILIES: dict[str, tuple[str, ...]] = {
@@ -79,3 +80,18 @@ def test_numbers_and_times_are_said_as_in_the_language() -> None:
 )
 def test_the_language_is_the_readers(chosen: str, accepted: str, language: str) -> None:
     assert words_for(chosen, accepted).language == language
+
+
+DEAD_LETTERS = {"undecodable", "unknown_schema", "contract", "crashed", "replayed"}
+
+
+def test_every_reason_has_its_words() -> None:
+    english = WORDS["en"].table
+    texts = {str(reason): reason.text for reason in Reason if reason}
+    codes = texts.keys() - DEAD_LETTERS
+    assert {key.removeprefix("reason.") for key in english if key.startswith("reason.")} == codes
+    for code in codes:
+        assert english[f"reason.{code}"] == texts[code]
+    advised = {key.removeprefix("advice.") for key in english if key.startswith("advice.")}
+    assert len(advised) > 15
+    assert advised <= codes
