@@ -22,10 +22,13 @@ demo: $(READY) ## Run the main job: a simulated repair shop on the embedded brok
 	@$(BIN)/carillon demo $(ARGS)
 
 test: $(READY) ## Run the tests that need nothing but Python
-	$(BIN)/pytest -m "not kafka" $(ARGS)
+	$(BIN)/pytest -m "not kafka and not browser" $(ARGS)
 
 test-kafka: $(READY) ## Run the tests against a real Apache Kafka broker (needs Java 17 and Maven)
 	$(BIN)/pytest -m kafka $(ARGS)
+
+test-browser: $(READY) ## Run the tests of the page in a real browser (needs Debian's chromium and chromium-driver)
+	$(BIN)/pytest -m browser $(ARGS)
 
 coverage: $(READY) ## Check that the domain's tests reach every branch of it
 	$(BIN)/pytest tests/streams/domain --cov=streams.domain --cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered
@@ -59,4 +62,4 @@ audit: $(READY) ## Ask an advisory service for known vulnerabilities of the lock
 clean: ## Remove what was built, not .venv
 	rm -rf build dist demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis htmlcov *.egg-info
 
-.PHONY: help setup demo test test-kafka coverage mutants sim bench check lock audit clean
+.PHONY: help setup demo test test-kafka test-browser coverage mutants sim bench check lock audit clean

@@ -21,6 +21,7 @@ def framed(page: Page, visit: Visit) -> str:
         h("meta", name="viewport", content="width=device-width, initial-scale=1"),
         h("title", f"{page.title} · Carillon"),
         h("link", rel="stylesheet", href="/static/style.css"),
+        h("link", rel="icon", href="/static/icon.svg", type="image/svg+xml"),
         h("script", src="/static/page.js", defer=True),
     )
     body = h(

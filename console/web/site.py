@@ -31,7 +31,7 @@ POLICY = (
 )
 """Nothing from elsewhere, and nothing that stands in the page itself, runs."""
 
-_STATIC = {"style.css": "text/css", "page.js": "text/javascript"}
+_STATIC = {"style.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _BODY_WITHIN = 10.0
 """Seconds for a form to arrive."""
 

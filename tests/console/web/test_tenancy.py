@@ -44,7 +44,7 @@ WRITE = {
     "new_template",
 }
 WRITE |= {"save_template", "delete_template"}
-ASSETS = {"page_style.css", "page_page.js"}
+ASSETS = {"page_style.css", "page_page.js", "page_icon.svg"}
 """A route is added here by somebody who has thought about it."""
 
 

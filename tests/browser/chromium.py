@@ -1,0 +1,126 @@
+"""Debian's Chromium, driven through chromedriver by the WebDriver protocol (W3C Recommendation): as much of
+it as the tests need."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any, Self
+
+DEADLINE = 60.0
+_ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+"""The key under which a reference to an element is sent (section 12.2)."""
+TAB, ENTER, SPACE = "\ue004", "\ue007", " "
+PROGRAMS = ("chromium", "chromedriver")
+
+
+def installed() -> bool:
+    return all(shutil.which(name) for name in PROGRAMS)
+
+
+class Chromium:
+    def __init__(self, folder: Path) -> None:
+        self._driver = subprocess.Popen(
+            ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert self._driver.stdout is not None
+        found = None
+        for line in self._driver.stdout:
+            found = re.search(r"started successfully on port (\d+)", line)
+            if found is not None:
+                break
+        assert found is not None, "chromedriver did not start"
+        self._port = int(found[1])
+        # Nobody may wait for a full pipe.
+        threading.Thread(target=self._driver.stdout.read, daemon=True).start()
+        arguments = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--lang=en",
+        ]
+        arguments += ["--window-size=1100,900", f"--user-data-dir={folder}"]
+        options = {"goog:chromeOptions": {"binary": shutil.which("chromium"), "args": arguments}}
+        self._session = ""
+        wanted = {"capabilities": {"alwaysMatch": {**options, "goog:loggingPrefs": {"browser": "ALL"}}}}
+        self._session = self._ask("POST", "/session", wanted)["sessionId"]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._ask("DELETE", "")
+        finally:
+            self._driver.terminate()
+            self._driver.wait(DEADLINE)
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=DEADLINE)
+        try:
+            target = f"/session/{self._session}{path}" if self._session else path
+            data = json.dumps({} if body is None else body) if method == "POST" else None
+            connection.request(method, target, data)
+            value = json.loads(connection.getresponse().read())["value"]
+        finally:
+            connection.close()
+        if isinstance(value, dict) and "error" in value:
+            raise AssertionError(f"{value['error']}: {value['message'].splitlines()[0]}")
+        return value
+
+    def go(self, address: str) -> None:
+        self._ask("POST", "/url", {"url": address})
+
+    def narrow(self, address: str) -> None:
+        """As wide as a small phone; a window can't be."""
+        size = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
+        command = {"cmd": "Emulation.setDeviceMetricsOverride", "params": size}
+        self._ask("POST", "/goog/cdp/execute", command)
+        self.go(address)
+
+    def run(self, script: str, *arguments: object) -> Any:
+        """What ``script`` returns; it is the body of a function."""
+        return self._ask("POST", "/execute/sync", {"script": script, "args": list(arguments)})
+
+    @property
+    def text(self) -> str:
+        """As it is shown: without what is hidden."""
+        return str(self.run("return document.body.innerText"))
+
+    def _element(self, selector: str) -> str:
+        found = self._ask("POST", "/element", {"using": "css selector", "value": selector})
+        return str(found[_ELEMENT])
+
+    def click(self, selector: str) -> None:
+        """Fails where a person could not: hidden, or under something else."""
+        self._ask("POST", f"/element/{self._element(selector)}/click")
+
+    def type(self, selector: str, text: str) -> None:
+        self._ask("POST", f"/element/{self._element(selector)}/value", {"text": text})
+
+    def press(self, *keys: str) -> None:
+        """On the keyboard, wherever the focus is."""
+        actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
+        self._ask("POST", "/actions", {"actions": [{"type": "key", "id": "keys", "actions": actions}]})
+
+    def until(self, text: str, *, again: bool = False) -> None:
+        """Until the page shows it; ``again``: loading it anew."""
+        pause = threading.Event()
+        for _ in range(int(DEADLINE / 0.1)):
+            if text in self.text:
+                return
+            pause.wait(0.1)
+            if again:
+                self._ask("POST", "/refresh")
+        raise AssertionError(f"{text!r} is not shown:\n{self.text}")
+
+    def complaints(self) -> list[str]:
+        """Of the console: scripts that failed, and what the content security policy refused."""
+        entries = self._ask("POST", "/se/log", {"type": "browser"})
+        return [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
