@@ -74,6 +74,7 @@ def _languages(visit: Visit) -> Html:
         h("button", visit.words("show"), class_="quiet"),
         method="post",
         action="/language",
+        class_="row",
     )
 
 

@@ -66,7 +66,8 @@ def _finder(visit: Visit, kind: str, id_: str) -> Html:
 def _told(visit: Visit, one: MessageView) -> Html:
     """One message: what, when, why not, and what would have to change."""
     words = visit.words
-    what = joined(h("strong", one.rule_name), " · ", words(f"channel.{one.channel}"), " · ", one.address)
+    what = [h("strong", one.rule_name), " · ", words(f"channel.{one.channel}")]
+    what += [" · ", one.address] if one.address else []
     return h(
         "li",
         h("p", what),
