@@ -28,7 +28,7 @@ def _place(visit: Visit, number: int, id_: str, name: str, zone: str, hours: Hou
         intervals = hours.weekdays[day] if day < len(hours.weekdays) else ()
         said = ", ".join(f"{_clock(one.opens)}-{_clock(one.closes)}" for one in intervals) or words("closed")
         rows.append(
-            h("tr", h("th", words.weekday(day), scope="row"), h("td", said), h("td", _bar(hours, day)))
+            h("tr", h("th", words.weekday(day), scope="row"), h("td", said), h("td", bar(hours, day)))
         )
     heads = [h("th", words(f"head.{one}"), scope="col") for one in ("weekday", "open")]
     picture = h("td", "0 · 6 · 12 · 18 · 24", aria_hidden="true", class_="scale")
@@ -42,7 +42,7 @@ def _place(visit: Visit, number: int, id_: str, name: str, zone: str, hours: Hou
     return h("section", h("h2", name, id=heading), week, closed, link, aria_labelledby=heading)
 
 
-def _bar(hours: Hours, day: int) -> Html:
+def bar(hours: Hours, day: int) -> Html:
     """A day from midnight to midnight; what is open since the evening before is there too."""
     spans = [*_late(hours, (day - 1) % 7), *_of(hours, day)]
     boxes = [h("rect", x=begin, y=0, width=end - begin, height=60) for begin, end in spans]

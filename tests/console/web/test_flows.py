@@ -8,7 +8,7 @@ import re
 from schemas.records import Channel, RuleKind, Trigger, Unit
 from tests.console.api.conftest import DAY, Spot, delivery
 from tests.console.web.conftest import PASSWORD, Browser, Enter
-from tests.support.shop import C, at
+from tests.support.shop import C, at, notification
 
 REMINDER = [
     ("name", "The day before"),
@@ -103,6 +103,32 @@ def test_a_rule_is_edited_and_a_second_editor_is_told(place: Spot, enter: Enter)
     other.go(path)
     other.post(f"{path}/delete", {})
     assert place.desk.catalog.rule(C, rule.id) is None
+
+
+def test_what_the_form_does_not_show_stays_as_it_is(place: Spot, enter: Enter) -> None:
+    place.publish(notification(Trigger.CREATED, id_="patient", max_lateness=7, mailbox_id=""))
+    place.until(lambda: place.desk.catalog.rule(C, "patient") is not None)
+    browser = enter("editor")
+    browser.go(f"/c/{C}/rules/patient")
+    form = {"version": browser.hidden("version"), "name": "New name", "trigger": "created", "delay": "0"}
+    form |= {"delay_unit": "minutes", "channel": "sms", "template_id": "t", "where": "all"}
+    browser.post(f"/c/{C}/rules/patient", form)
+    rule = place.desk.catalog.rule(C, "patient")
+    assert rule is not None
+    assert (rule.name, rule.max_lateness) == ("New name", 7)
+
+
+def test_a_second_writer_of_a_template_is_told(place: Spot, enter: Enter) -> None:
+    browser, other = enter("editor"), enter("admin")
+    for one in (browser, other):
+        one.go(f"/c/{C}/templates/when")
+    form = {"language": "en", "en.sms": "See you {{ entity.date }}"}
+    for one, status in ((browser, 200), (other, 412)):
+        one.post(f"/c/{C}/templates/when", form | {"version": one.hidden("version"), "name": f"{status}"})
+        assert one.status == status
+    template = place.desk.catalog.template(C, "when")
+    assert template is not None
+    assert template.name == "200"
 
 
 def test_what_is_wrong_stands_beside_the_field(enter: Enter) -> None:
