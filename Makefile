@@ -21,8 +21,10 @@ setup: $(READY) ## Install everything into .venv
 demo: $(READY) ## Run the main job: a simulated repair shop on the embedded broker
 	@$(BIN)/carillon demo $(ARGS)
 
-test: $(READY) ## Run the tests that need nothing but Python
-	$(BIN)/pytest -m "not kafka and not browser" $(ARGS)
+# Most tests wait for a process to start rather than for a processor.
+PARALLEL ?= 3
+test: $(READY) ## Run the tests that need nothing but Python (PARALLEL=1: one after the other)
+	$(BIN)/pytest -m "not kafka and not browser" -n $(PARALLEL) --dist loadfile $(ARGS)
 
 test-kafka: $(READY) ## Run the tests against a real Apache Kafka broker (needs Java 17 and Maven)
 	$(BIN)/pytest -m kafka $(ARGS)

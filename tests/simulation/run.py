@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from typing import Any
 
 from rich.console import Console
@@ -118,6 +119,12 @@ def play_scene(at: tuple[int, str]) -> Result:
         gc.enable()
 
 
+def pool_of_processes() -> ProcessPoolExecutor:
+    """One for each processor, started anew: a fork of a process in which librdkafka or RocksDB have threads
+    dies when it collects what they left behind."""
+    return ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"))
+
+
 def pursue(pool: ProcessPoolExecutor, sites: Iterable[str]) -> tuple[list[Result], list[str]]:
     """Plays scenes for each of these awaits until somebody has died there; also gives those at which
     nobody did."""
@@ -196,7 +203,7 @@ def sweep(first: int, count: int, console: Console) -> tuple[list[Result], list[
     chunks = [range(seed, min(seed + CHUNK, first + count)) for seed in range(first, first + count, CHUNK)]
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     results: list[Result] = []
-    with ProcessPoolExecutor(os.cpu_count()) as pool, Progress(*columns, console=console) as progress:
+    with pool_of_processes() as pool, Progress(*columns, console=console) as progress:
         task = progress.add_task("seeds", total=count)
         for chunk in pool.map(run_chunk, chunks):
             results += chunk

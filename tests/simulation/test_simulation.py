@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -16,7 +15,16 @@ from tests.simulation import awaits
 from tests.simulation.checks import violations
 from tests.simulation.items import Publish
 from tests.simulation.mutants import broken
-from tests.simulation.run import command, play, pursue, run_chunk, run_seed, shorten, told
+from tests.simulation.run import (
+    command,
+    play,
+    pool_of_processes,
+    pursue,
+    run_chunk,
+    run_seed,
+    shorten,
+    told,
+)
 from tests.simulation.world import World
 
 DAYS = 60
@@ -35,7 +43,7 @@ def _quiet() -> Iterator[None]:
 def test_workers_die_at_every_await_and_every_promise_is_kept() -> None:
     """The awaits are those of the code: a new one that no story reaches is told here. What can't be reached
     is listed with its reason in ``awaits.NOT_SIMULATED``."""
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    with pool_of_processes() as pool:
         results, missed = pursue(pool, awaits.sites())
         days = [
             result

@@ -8,7 +8,7 @@ from pathlib import Path
 from streams.metrics import Metrics
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
-LABELS = {"topic", "partition", "kind", "result", "transition", "channel", "outcome"}
+LABELS = {"topic", "partition", "kind", "result", "transition", "channel", "outcome", "provider", "state"}
 """None of them has as many values as there are companies, customers, rules or entities (P8)."""
 
 
