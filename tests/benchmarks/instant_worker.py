@@ -23,6 +23,7 @@ from schemas.records import Channel
 from senders.pacing import Bucket
 from senders.sender import Sender
 from senders.settings import SenderSettings
+from senders.usage import Usage
 from streams.clock import Clock
 from streams.domain.messages import Accepted, Inquiry, Message, NotFound, Outcome
 
@@ -47,7 +48,7 @@ class Instant:
         """Nothing to release."""
 
 
-def senders(_: SenderSettings, __: Clock) -> dict[Channel, list[Sender]]:
+def senders(_: SenderSettings, __: Clock, ___: Usage | None = None) -> dict[Channel, list[Sender]]:
     """Instead of ``senders.factory.build_senders``."""
     return {Channel.SMS: [Instant()]}
 
