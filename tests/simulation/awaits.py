@@ -18,6 +18,7 @@ NOT_SIMULATED: Mapping[str, str] = {
     "worker.": "the wiring of the real ports: processes in tests/integration die there",
     "web.": "answers who asks; nothing waits for it",
     "overview.": "what people and orchestrators are shown; nothing waits for it",
+    "pacing.": "what workers tell each other of rates, and no simulated account has one (test_pacing.py)",
     "hold.": "asks the brokers where topics end: the simulated worker asks ``agents.unread`` itself",
     "sender_partition.SenderPartition.say_again#1": "as ``EntityPartition.say_again#1``, of a worker without "
     "entity partitions, if a round begins right after its look (tests/integration/test_clock_faults.py)",
