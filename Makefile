@@ -27,7 +27,7 @@ test: $(READY) ## Run the tests that need nothing but Python (PARALLEL=1: one af
 	$(BIN)/pytest -m "not kafka and not browser" -n $(PARALLEL) --dist loadfile $(ARGS)
 
 test-kafka: $(READY) ## Run the tests against a real Apache Kafka broker (needs Java 17 and Maven)
-	$(BIN)/pytest -m kafka -n 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest -m kafka $(ARGS)
 
 test-browser: $(READY) ## Run the tests of the page in a real browser (needs Debian's chromium and chromium-driver)
 	$(BIN)/pytest -m browser $(ARGS)
