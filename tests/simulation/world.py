@@ -326,9 +326,13 @@ class World:
             self.kill(worker, "keep", 1.0 if len(self.out.errors) < 4 else 1e9)  # not for ever
 
     def _ousted(self, worker: SimWorker) -> bool:
-        """Fenced. A worker that opens a partition may claim it before it hears that it has gone to another,
-        who is put out by that: it costs a restart, and nothing else (seed 1016)."""
-        return bool(_fenced(worker.error))
+        """Fenced, and one of the two had slept for too long. A worker that wakes in the middle of opening a
+        partition may claim it before it hears that it has gone to another."""
+        fenced = _fenced(worker.error)
+        slept = {worker.name for worker in self.workers if worker.expired}
+        return bool(fenced) and all(
+            worker.expired or any(f"({name})" in str(error) for name in slept) for error in fenced
+        )
 
     def ended(self, worker: SimWorker) -> None:
         """The worker ended as it may; somebody starts it again."""
