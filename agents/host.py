@@ -7,7 +7,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from agents.sender_partition import SenderPartition
 from schemas.records import Channel
 from senders.sender import Sender
 from senders.shares import Shares
+from streams.stages.fencing import Fenced
 from streams.stages.firing import Options
 
 log = logging.getLogger(__name__)
@@ -94,8 +94,7 @@ class Host:
         async def open_(part: EntityPartition | SenderPartition) -> None:
             async with turn:
                 if self.pauses == pauses:
-                    with suppress(Left):
-                        await part.open(partial(self._may_claim, pauses))
+                    await self._open(part, pauses)
             if self.pauses != pauses:  # taken away again before it was open
                 await part.pause()
 
@@ -115,6 +114,16 @@ class Host:
         self.gate.assigned()
         self.ready = True
         log.info("at work on %d entity and %d timer partitions", len(self.entities), len(self.timers))
+
+    async def _open(self, part: EntityPartition | SenderPartition, pauses: int) -> None:
+        """Gives up, and is none the worse for it, when the partition is taken away meanwhile."""
+        try:
+            await part.open(partial(self._may_claim, pauses))
+        except Left:
+            return
+        except Fenced:
+            if self.pauses == pauses:
+                raise  # ours by the group's word, and somebody else writes
 
     async def _may_claim(self, pauses: int) -> None:
         """Returns when the group has confirmed lately that the partitions of this assignment are ours; raises
