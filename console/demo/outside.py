@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -21,7 +20,7 @@ from console.demo.acts import Act, GmailTakesAndHangsUp, OneClick, ReportBounce,
 from console.demo.cast import Person, Shop
 from console.demo.ledgers import Ledgers
 from console.demo.narrator import utc
-from console.demo.processes import DemoError, Processes, read_ready
+from console.demo.processes import DemoError, Processes, read_ready, wait_until_ready
 from deploy.fakes.google import CLIENT_ID, CLIENT_SECRET
 from deploy.fakes.http_sms import DESCRIPTION
 from schemas.records import Channel
@@ -121,12 +120,8 @@ class Outside:
         child = self._processes.start("gateway", ["-m", "console", "gateway"], self._environment)
         where = read_ready(data / "gateway.json", child, deadline=_READY_WITHIN)
         self._gateway_url = f"http://{where['host']}:{where['port']}"
-        until = time.monotonic() + _READY_WITHIN
-        while not _answers(f"http://{where['host']}:{where['web_port']}/ready"):
-            child.check()
-            if time.monotonic() > until:
-                raise DemoError(f"the gateway was not ready within {_READY_WITHIN:.0f} s; see {child.log}")
-            time.sleep(0.02)
+        ready = f"http://{where['host']}:{where['web_port']}/ready"
+        wait_until_ready(ready, child, deadline=_READY_WITHIN)
         self.lead_sms_to_gateway()
 
     def lead_sms_to_gateway(self) -> None:
@@ -209,11 +204,3 @@ def _post(url: str, body: bytes, kind: str) -> None:
         urllib.request.urlopen(request, timeout=30).close()  # noqa: S310 - likewise
     except OSError as error:
         raise DemoError(f"not taken: {error}") from None
-
-
-def _answers(url: str) -> bool:
-    try:
-        urllib.request.urlopen(url, timeout=10).close()  # noqa: S310 - ours, on loopback
-    except urllib.error.HTTPError:
-        return False
-    return True

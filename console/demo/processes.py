@@ -13,6 +13,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +123,25 @@ def read_ready(file: Path, child: Child, *, deadline: float = 30.0) -> dict[str,
                     f"{child.name} was not ready within {deadline:.0f} s; see {child.log}"
                 ) from None
             time.sleep(0.02)
+
+
+def wait_until_ready(address: str, child: Child, *, deadline: float = 30.0) -> None:
+    """Until ``address`` answers 200. Raises as ``read_ready``."""
+    until = time.monotonic() + deadline
+    while True:
+        reason = "no answer"
+        try:
+            with urllib.request.urlopen(address, timeout=5):  # noqa: S310 - our own process on loopback
+                return
+        except urllib.error.HTTPError as refused:
+            with refused:
+                reason = refused.read().decode(errors="replace")
+        except OSError:
+            pass
+        child.check()
+        if time.monotonic() > until:
+            raise DemoError(f"{child.name} was not ready within {deadline:.0f} s ({reason}); see {child.log}")
+        time.sleep(0.05)
 
 
 def _die_with(parent: int) -> Callable[[], None] | None:

@@ -22,7 +22,7 @@ from console.demo.cast import Shop
 from console.demo.driver import Positions, Status, StatusClient
 from console.demo.ledgers import Ledgers
 from console.demo.outside import OUTSIDE, Outside
-from console.demo.processes import DemoError, Processes, read_ready
+from console.demo.processes import DemoError, Processes, read_ready, wait_until_ready
 from console.demo.scenario import Published, Scenario
 from console.service.people import EVERY, hash_password, new_token, token_hash
 from deploy.fakes.sms import ACCOUNT, TOKEN
@@ -155,6 +155,7 @@ class World:
         own = {"CARILLON_DATA": str(data), "CARILLON_CONSOLE_PORT": "0"}
         child = self._processes.start("console", ["-m", "console", "console"], {**self._clean(), **own})
         where = read_ready(data / "console.json", child, deadline=60)
+        wait_until_ready(f"http://127.0.0.1:{where['web_port']}/ready", child, deadline=60)
         return f"http://{where['host']}:{where['port']}/api/v1", token
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from email import message_from_bytes
 from pathlib import Path
@@ -120,8 +121,11 @@ def test_the_console_shows_what_the_story_told(tmp_path: Path) -> None:
         assert any("stays until Ctrl-C" in line for line in lines)
         request = urllib.request.Request(f"{found[1]}/companies/spoke-and-wheel/deliveries?state=sent")
         request.add_header("Authorization", f"Bearer {found[2]}")
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            assert json.load(answer)["items"]
+        until = time.monotonic() + 60
+        while not (items := json.load(urllib.request.urlopen(request, timeout=60))["items"]):
+            assert time.monotonic() < until, "the console never read what was sent"
+            time.sleep(0.1)
+        assert {each["state"] for each in items} == {"sent"}
         page = found[1].removesuffix("/api/v1")
         form = urlencode({"user": "demo", "password": found[2], "back": "/static/style.css"}).encode()
         with urllib.request.urlopen(f"{page}/login", form, timeout=60) as answer:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from console.demo.processes import DemoError, Processes, read_ready
+from console.demo.processes import DemoError, Processes, read_ready, wait_until_ready
 
 READY = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text('{\"port\": 7}'); time.sleep(600)"
 
@@ -49,6 +49,35 @@ def test_a_child_that_never_gets_ready(tmp_path: Path) -> None:
     child = processes.start("worker", ["-c", "import time; time.sleep(600)"], {})
     with pytest.raises(DemoError, match="was not ready within 0 s"):
         read_ready(tmp_path / "never", child, deadline=0)
+    processes.stop_all()
+
+
+UNREADY = """
+import http.server, pathlib, sys
+class Answers(http.server.BaseHTTPRequestHandler):
+    asked = 0
+    def do_GET(self):
+        Answers.asked += 1
+        self.send_response(200 if Answers.asked > int(sys.argv[2]) else 503)
+        self.end_headers()
+        self.wfile.write(b"still reading")
+    def log_message(self, *_): pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Answers)
+pathlib.Path(sys.argv[1]).write_text('{"port": %d}' % server.server_port)
+server.serve_forever()
+"""
+
+
+@pytest.mark.parametrize(("refusals", "deadline"), [(3, 60), (1_000_000, 0.2)])
+def test_who_listens_may_not_be_ready_yet(tmp_path: Path, refusals: int, deadline: float) -> None:
+    processes = Processes(tmp_path / "logs")
+    child = processes.start("web", ["-c", UNREADY, str(tmp_path / "web"), str(refusals)], {})
+    address = f"http://127.0.0.1:{read_ready(tmp_path / 'web', child)['port']}/ready"
+    if refusals == 3:
+        wait_until_ready(address, child, deadline=deadline)
+    else:
+        with pytest.raises(DemoError, match=r"web was not ready .*still reading"):
+            wait_until_ready(address, child, deadline=deadline)
     processes.stop_all()
 
 
