@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from agents.listening import write_where
 from agents.overview import Status
 from streams.metrics import Metrics
 from streams.state.errors import unavailable
@@ -53,12 +52,8 @@ class WebServer:
         site = web.TCPSite(self._runner, self._host, self._port)
         await site.start()
         port = self._runner.addresses[0][1]
-        where = {"host": self._host, "port": port, "pid": os.getpid()}
-        partial = self._data / f".web.json.{os.getpid()}"
         try:
-            self._data.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(where))
-            partial.replace(self._data / "web.json")
+            write_where(self._data, "web", {"host": self._host, "port": port})
         except OSError as error:  # the first file that a worker writes
             raise unavailable(self._data, error) or error from None
 

@@ -14,6 +14,7 @@ import click
 
 from console.log_lines import set_up
 from console.options import given_settings, set_option
+from console.server_process import run_server
 from streams.settings import SettingsError
 
 EXAMPLES = """\b
@@ -44,18 +45,9 @@ def gateway(context: click.Context, overrides: tuple[str, ...]) -> None:
     settings = given_settings(overrides)
     set_up(settings.log_level)
 
-    from agents.connections import BrokerError  # noqa: PLC0415 - `carillon --help` need not wait for it
-    from agents.gateway.process import serve  # noqa: PLC0415 - likewise
-    from schemas.errors import RegistryError  # noqa: PLC0415 - likewise
+    from agents.gateway.process import serve  # noqa: PLC0415 - `carillon --help` need not wait for it
 
-    try:
-        code = asyncio.run(serve(settings))
-    except (BrokerError, RegistryError) as error:
-        raise click.ClickException(str(error)) from None
-    except OSError as error:
-        raise click.ClickException(f"can't listen: {error.strerror or error}") from None
-    if code:
-        raise click.ClickException("the brokers refuse this process's records for good; start it again")
+    run_server(serve(settings))
 
 
 @gateway.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 
@@ -14,6 +13,7 @@ from console.log_lines import set_up
 from console.moments import length_of
 from console.options import given_settings, json_option, set_option
 from console.output import local_time, may_ask, print_json, print_table
+from console.server_process import run_server
 from console.service.people import (
     SHORTEST_PASSWORD,
     People,
@@ -52,18 +52,9 @@ def console(context: click.Context, overrides: tuple[str, ...]) -> None:
     settings = given_settings(overrides)
     set_up(settings.log_level)
 
-    from agents.connections import BrokerError  # noqa: PLC0415 - `carillon --help` need not wait for it
-    from console.api.process import serve  # noqa: PLC0415 - likewise
-    from schemas.errors import RegistryError  # noqa: PLC0415 - likewise
+    from console.api.process import serve  # noqa: PLC0415 - `carillon --help` need not wait for it
 
-    try:
-        code = asyncio.run(serve(settings))
-    except (BrokerError, RegistryError) as error:
-        raise click.ClickException(str(error)) from None
-    except OSError as error:
-        raise click.ClickException(f"can't start: {error.strerror or error}") from None
-    if code:
-        raise click.ClickException("the brokers refuse this process's records for good; start it again")
+    run_server(serve(settings))
 
 
 # --- users

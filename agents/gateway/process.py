@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import os
-import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from agents.connections import RECORDS, broker_errors, links_of, registry_config
@@ -17,6 +14,7 @@ from agents.gateway.events import of_report
 from agents.gateway.metrics import GatewayMetrics
 from agents.gateway.post import Post
 from agents.gateway.server import Gateway, Parts
+from agents.listening import until_ended
 from agents.reference import ReferenceTables
 from schemas.codec import Codec
 from schemas.contracts import TOPICS
@@ -111,18 +109,9 @@ def checked_links(settings: Settings) -> Links:
 async def serve(settings: Settings) -> int:
     """Runs until SIGTERM or SIGINT (0), or until nothing more can be written (1). Raises BrokerError,
     RegistryError, SettingsError, and OSError where it can't listen."""
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[int] = loop.create_future()
-
-    def end(code: int) -> None:
-        if not ended.done():
-            ended.set_result(code)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end, 0)
-    async with listening(settings, lambda: end(1)) as (port, web_port):
-        _say_where(settings, port, web_port)
-        return await ended
+    return await until_ended(
+        lambda on_fatal: listening(settings, on_fatal), "gateway", settings.gateway_host, settings.data
+    )
 
 
 @asynccontextmanager
@@ -171,17 +160,6 @@ async def listening(
             )
         finally:
             await gateway.stop()
-
-
-def _say_where(settings: Settings, port: int, web_port: int) -> None:
-    """To the log, and to ``<data>/gateway.json`` for whoever started it with port 0."""
-    log.info("the gateway listens on %s:%d, for operators on port %d", settings.gateway_host, port, web_port)
-    where = {"host": settings.gateway_host, "port": port, "web_port": web_port, "pid": os.getpid()}
-    with suppress(OSError):  # nothing else is kept there
-        settings.data.mkdir(parents=True, exist_ok=True)
-        partial = settings.data / f".gateway.json.{os.getpid()}"
-        partial.write_text(json.dumps(where))
-        partial.replace(settings.data / "gateway.json")
 
 
 # --- the mail pipe

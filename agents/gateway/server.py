@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import cast
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from agents.gateway import page
 from agents.gateway.directory import Directory
@@ -25,6 +24,7 @@ from agents.gateway.events import Happening, of_receipt, of_text, of_unsubscript
 from agents.gateway.limits import Refusals, client_of
 from agents.gateway.metrics import GatewayMetrics
 from agents.gateway.post import NotTakenError, Post
+from agents.listening import Listeners, Operators
 from schemas.records import Channel, EventStatus
 from senders.twilio_hooks import SIGNATURE, HookError, TwilioHooks, answer_to_text, receipt_of, text_of
 from streams.clock import Clock
@@ -41,8 +41,6 @@ AT_ONCE = 512
 
 _BODY_WITHIN = 10.0
 """Seconds for a body to arrive; Twilio gives up on us after fifteen."""
-
-_STOP_WITHIN = 10.0
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -71,7 +69,7 @@ class Gateway:
         self._parts = parts
         self._refusals = Refusals(time.monotonic)
         self._busy = 0
-        self._runners: list[web.AppRunner] = []
+        self._listeners = Listeners()
 
     async def start(self, host: str, port: int, web_host: str, web_port: int) -> tuple[int, int]:
         """The two ports that it listens on (0: a free one)."""
@@ -80,25 +78,14 @@ class Gateway:
         world.router.add_post("/v1/sms/incoming", self._text, name="text")
         world.router.add_get(Purpose.UNSUBSCRIBE + "{token}", self._ask, name="ask")
         world.router.add_post(Purpose.UNSUBSCRIBE + "{token}", self._unsubscribe, name="unsubscribe")
-        inside = web.Application()
-        inside.router.add_get("/live", self._show_live)
-        inside.router.add_get("/ready", self._show_ready)
-        inside.router.add_get("/metrics", self._show_metrics)
-        return await self._listen(world, host, port), await self._listen(inside, web_host, web_port)
+        parts = self._parts
+        inside = Operators(parts.not_live, parts.not_ready, parts.metrics.registry, parts.metrics.ready)
+        world_port = await self._listeners.add(world, host, port)
+        return world_port, await self._listeners.add(inside.application(), web_host, web_port)
 
     async def stop(self) -> None:
         """What is being served is finished."""
-        for runner in self._runners:
-            await runner.cleanup()
-        self._runners.clear()
-
-    async def _listen(self, app: web.Application, host: str, port: int) -> int:
-        # No access log: a path holds a key.
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_WITHIN)
-        await runner.setup()
-        self._runners.append(runner)
-        await web.TCPSite(runner, host, port).start()
-        return int(runner.addresses[0][1])
+        await self._listeners.stop()
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -238,21 +225,6 @@ class Gateway:
     def _client(self, request: web.Request) -> str:
         forwarded = ",".join(request.headers.getall("X-Forwarded-For", ()))
         return client_of(request.remote or "", forwarded, self._parts.proxies)
-
-    # --- operators
-
-    async def _show_live(self, _: web.Request) -> web.Response:
-        reasons = self._parts.not_live()
-        return web.json_response({"live": not reasons, "reasons": reasons}, status=503 if reasons else 200)
-
-    async def _show_ready(self, _: web.Request) -> web.Response:
-        reasons = self._parts.not_ready()
-        return web.json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
-
-    async def _show_metrics(self, _: web.Request) -> web.Response:
-        self._parts.metrics.ready.set(not self._parts.not_ready())
-        body = generate_latest(self._parts.metrics.registry)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 async def _form(request: web.Request) -> Mapping[str, str]:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import logging
-import os
-import signal
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
+from agents.listening import until_ended
 from console.api.doors import Doors
 from console.api.repeats import Repeats
 from console.api.server import Console
@@ -18,24 +14,17 @@ from console.service.desk import Desk, open_desk
 from console.web.site import add_page
 from streams.settings import Settings
 
-log = logging.getLogger(__name__)
-
 
 async def serve(settings: Settings) -> int:
     """Runs until SIGTERM or SIGINT (0), or until nothing more can be written (1). Raises BrokerError,
     RegistryError, SettingsError, and OSError where it can't listen."""
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[int] = loop.create_future()
 
-    def end(code: int) -> None:
-        if not ended.done():
-            ended.set_result(code)
+    @asynccontextmanager
+    async def ports(on_fatal: Callable[[], None]) -> AsyncIterator[tuple[int, int]]:
+        async with listening(settings, on_fatal) as (_, port, web_port):
+            yield port, web_port
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end, 0)
-    async with listening(settings, lambda: end(1)) as (_, port, web_port):
-        _say_where(settings, port, web_port)
-        return await ended
+    return await until_ended(ports, "console", settings.console_host, settings.data)
 
 
 @asynccontextmanager
@@ -53,13 +42,3 @@ async def listening(settings: Settings, on_fatal: Callable[[], None]) -> AsyncIt
         finally:
             await console.stop()
             repeats.close()
-
-
-def _say_where(settings: Settings, port: int, web_port: int) -> None:
-    """To the log, and to ``<data>/console.json`` for whoever started it with port 0."""
-    log.info("the console listens on %s:%d, for operators on port %d", settings.console_host, port, web_port)
-    where = {"host": settings.console_host, "port": port, "web_port": web_port, "pid": os.getpid()}
-    with suppress(OSError):
-        partial = settings.data / f".console.json.{os.getpid()}"
-        partial.write_text(json.dumps(where))
-        partial.replace(settings.data / "console.json")

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import msgspec
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from agents.gateway.limits import Refusals, client_of
+from agents.listening import Listeners, Operators
 from console.api.calls import PREFIX, Call, Reply, Route
 from console.api.doors import COOKIE, Doors, Session, csrf_fits
 from console.api.metrics import ConsoleMetrics
@@ -54,7 +54,6 @@ HEADERS = {
     "X-Frame-Options": "DENY",
 }
 
-_STOP_WITHIN = 10.0
 _LATER = {"Retry-After": "5"}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -91,7 +90,7 @@ class Console:
         self._users = Refusals(time.monotonic, PER_MINUTE)
         self._description = msgspec.json.encode(describe(ROUTES))
         self._busy = 0
-        self._runners: list[web.AppRunner] = []
+        self._listeners = Listeners()
 
     def application(self) -> web.Application:
         """What the world sees."""
@@ -105,26 +104,13 @@ class Console:
 
     async def start(self, host: str, port: int, web_host: str, web_port: int) -> tuple[int, int]:
         """The two ports that it listens on (0: a free one)."""
-        inside = web.Application()
-        inside.router.add_get("/live", self._show_live)
-        inside.router.add_get("/ready", self._show_ready)
-        inside.router.add_get("/metrics", self._show_metrics)
-        world = await self._listen(self.application(), host, port)
-        return world, await self._listen(inside, web_host, web_port)
+        inside = Operators(self.desk.not_live, self.desk.not_ready, self.metrics.registry, self.metrics.ready)
+        world = await self._listeners.add(self.application(), host, port)
+        return world, await self._listeners.add(inside.application(), web_host, web_port)
 
     async def stop(self) -> None:
         """What is being served is finished."""
-        for runner in self._runners:
-            await runner.cleanup()
-        self._runners.clear()
-
-    async def _listen(self, app: web.Application, host: str, port: int) -> int:
-        # No access log: paths hold names of customers and orders.
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_WITHIN)
-        await runner.setup()
-        self._runners.append(runner)
-        await web.TCPSite(runner, host, port).start()
-        return int(runner.addresses[0][1])
+        await self._listeners.stop()
 
     # --- around every request
 
@@ -283,19 +269,6 @@ class Console:
 
     async def _show_description(self, _: web.Request) -> web.Response:
         return web.Response(body=self._description, content_type="application/json")
-
-    async def _show_live(self, _: web.Request) -> web.Response:
-        reasons = self.desk.not_live()
-        return web.json_response({"live": not reasons, "reasons": reasons}, status=503 if reasons else 200)
-
-    async def _show_ready(self, _: web.Request) -> web.Response:
-        reasons = self.desk.not_ready()
-        return web.json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
-
-    async def _show_metrics(self, _: web.Request) -> web.Response:
-        self.metrics.ready.set(not self.desk.not_ready())
-        body = generate_latest(self.metrics.registry)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def _response(reply: Reply, request: web.Request) -> web.Response:
