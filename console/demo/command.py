@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import signal
+import sys
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 
@@ -14,8 +17,10 @@ import msgspec
 
 from console.demo import summary
 from console.demo.account import slot_of
+from console.demo.afterwards import FORWARD, OPEN, Afterwards
 from console.demo.cast import Shop
 from console.demo.driver import Driver
+from console.demo.hands import move_appointment, put_forward
 from console.demo.narrator import Narrator
 from console.demo.processes import DemoError
 from console.demo.scenario import Scenario
@@ -23,13 +28,15 @@ from console.demo.screen import Pace, Screen, open_screen
 from console.demo.show import Show
 from console.demo.story import APART, SCENES, START, write
 from console.demo.world import World
+from console.output import may_ask
 from console.shopfile import ShopFile, difference, load
 from schemas.records import Company, Mailbox, Record
 from streams.domain.catalog import Catalog
 from streams.kafka.topics import REFERENCE_TOPICS
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop.yaml"
-OURS = ("sms", "mail", "gmail", "http_sms", "logs", "texts.txt", "delivery-log.jsonl")
+OURS = ("sms", "mail", "gmail", "http_sms", "logs", "texts.txt", "delivery-log.jsonl", OPEN, FORWARD)
+_OUT = Path("demo-out")
 _UNITS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _INTERRUPTED = 130
 """What a shell reports of a program that Ctrl-C ended."""
@@ -47,7 +54,8 @@ class Span(click.ParamType):
         return int(match[1]) * _UNITS[match[2]]
 
 
-@click.command(
+@click.group(
+    invoke_without_command=True,
     epilog="""\b
 Examples:
   carillon demo                      the whole story
@@ -55,10 +63,11 @@ Examples:
   carillon demo --scene moved        one scene; give it again for another one
   carillon demo --scene providers    STOP, unsubscribe, a bounce, an outage, Gmail
   carillon demo --for 6d --seed 7    six days of shop time, other customers
-  carillon demo --console            with its page and API, to ask what became of each message
+  carillon demo --scene lead --console   a short story, then the page: the shop stays open
+  carillon demo --no-console         end after the story, also in a terminal
 """
     + "\b\nScenes:\n"
-    + "\n".join(f"  {name:<10} {text}" for name, (_, text) in SCENES.items())
+    + "\n".join(f"  {name:<10} {text}" for name, (_, text) in SCENES.items()),
 )
 @click.option("--for", "length", type=Span(), help="End after this much shop time (90m, 36h, 10d).")
 @click.option(
@@ -98,14 +107,15 @@ Examples:
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path("demo-out"),
+    default=_OUT,
     show_default=True,
     help="Folder for the texts, e-mails and the delivery log.",
 )
 @click.option(
-    "--console",
-    is_flag=True,
-    help="Start carillon console too, print its address, a token and a password, and stay until Ctrl-C.",
+    "--console/--no-console",
+    default=None,
+    help="Start carillon console too, and stay open after the story, until Ctrl-C, for whoever wants to use "
+    "its page. In a terminal it is, elsewhere not.",
 )
 @click.pass_context
 def demo(
@@ -117,7 +127,7 @@ def demo(
     crowd: int,
     workers: int,
     out: Path,
-    console: bool,
+    console: bool | None,
 ) -> None:
     """Watch a simulated repair shop, and what its customers get.
 
@@ -128,6 +138,8 @@ def demo(
     > sent, x not sent and why, ! a worker is killed. Ends with code 0 when everything on the checklist
     happened and nothing was lost or sent twice.
     """
+    if ctx.invoked_subcommand is not None:
+        return
     # A terminal that closes, or a supervisor that ends the demo, gets the same clean end as Ctrl-C.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
@@ -137,13 +149,62 @@ def demo(
         scenario = write(shop, seed, scenes=scenes, crowd=crowd)
         if length is not None:
             scenario = scenario.until(START + length)
-        code = tell(shop, scenario, screen, Pace(speed), out, workers, console=console)
+        with_page = may_ask() if console is None else console
+        code = tell(shop, scenario, screen, Pace(speed), out, workers, console=with_page)
     except DemoError as error:
         screen.close()
         raise click.ClickException(str(error)) from None
     finally:
         screen.close()
     ctx.exit(code)
+
+
+@demo.command("move")
+@click.argument("appointment")
+@click.argument("when", type=click.DateTime(["%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"]))
+@click.pass_context
+def move(ctx: click.Context, appointment: str, when: datetime) -> None:
+    """Move an appointment of the shop that stays open, as its own program would.
+
+    Publishes the next change of APPOINTMENT to the topic appointments. WHEN is on the clocks of its location.
+
+    \b
+    Examples:
+      carillon demo move a-1 "2026-05-20 15:00"
+    """
+    try:
+        click.echo(move_appointment(_folder(ctx), appointment, when))
+    except DemoError as error:
+        raise click.ClickException(str(error)) from None
+
+
+@demo.command("forward")
+@click.argument("length", type=Span())
+@click.pass_context
+def forward(ctx: click.Context, length: int) -> None:
+    """Put the clock of the shop that stays open forward: what is due meanwhile is sent.
+
+    \b
+    Examples:
+      carillon demo forward 6d
+    """
+    try:
+        click.echo(put_forward(_folder(ctx), length))
+    except DemoError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _folder(ctx: click.Context) -> Path:
+    assert ctx.parent is not None
+    out: Path = ctx.parent.params["out"]
+    return out
+
+
+def _called(out: Path) -> str:
+    """How whoever runs this calls it again."""
+    program = Path(sys.argv[0])
+    words = [sys.argv[0]] if program.name == "carillon" else [sys.executable, "-m", "console"]
+    return shlex.join([*words, "demo", *(["--out", str(out)] if out != _OUT else [])])
 
 
 def tell(
@@ -162,15 +223,14 @@ def tell(
     driver = Driver(world.clock, world, world.ends, REFERENCE_TOPICS)
     narrator = Narrator(shop, scenario.people, (slot_of(item) for item in scenario.expected))
     show = Show(shop, scenario, world, driver, narrator, screen, pace)
-    interrupted = False
+    interrupted, entrance = False, None
     try:
         try:
             world.start()
             if console:
-                address, token = world.start_console()
-                screen.aside(f"the console: {address}, token {token}")
-                page = address.removesuffix("/api/v1")
-                screen.aside(f"its page: {page}/ (user demo, the token is the password)")
+                entrance = world.start_console()
+                screen.aside(f"its API: {entrance.api}, token {entrance.token}")
+                screen.aside(f"its page: {entrance.page}, user {entrance.user}, password {entrance.password}")
             show.play()
         except KeyboardInterrupt:
             interrupted = True
@@ -185,9 +245,9 @@ def tell(
                 *summary.kept(out),
             ]
         )
-        if console and not interrupted:
-            screen.aside("the console stays until Ctrl-C")
-            _wait_for_the_end()
+        if entrance is not None and not interrupted:
+            with suppress(KeyboardInterrupt):
+                Afterwards(shop, world, show, screen, out, entrance, _called(out)).stay()
     finally:
         world.close()
     if interrupted:
@@ -229,12 +289,6 @@ def clear(out: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-
-
-def _wait_for_the_end() -> None:
-    with suppress(KeyboardInterrupt):
-        while True:
-            signal.pause()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

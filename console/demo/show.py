@@ -61,6 +61,14 @@ class Show:
                 events.append(coming.pop())
             statuses = self._step(max(then, self._driver.now), events)
 
+    def forward(self, to: int) -> None:
+        """Lets the clock run on to ``to``, by way of each moment at which a message is due."""
+        statuses = self._settle()
+        while (due := next_due(statuses)) is not None and due <= to:
+            statuses = self._step(max(due, self._driver.now), ())
+        self._driver.move(max(to, self._driver.now))
+        self._settle()
+
     def account(self) -> Account:
         """The count as of now."""
         self._world.ledgers.read()

@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import shutil
 import tempfile
 import time
 import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,17 @@ So the kill lands among messages that the provider has been given and the worker
 a quick machine, where the burst would be over before."""
 
 
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """To the demo's console."""
+
+    page: str
+    api: str
+    token: str
+    user: str
+    password: str
+
+
 class World:
     """``out`` keeps what is to be looked at afterwards. ``aside`` is told what is being started."""
 
@@ -69,6 +82,8 @@ class World:
         self._scratch = Path(tempfile.mkdtemp(prefix="carillon-demo-"))
         self._clock_file = self._scratch / "clock"
         self.clock = FileClock(self._clock_file, start=scenario.start)
+        self.clock_setting = f"file:{self._clock_file}"
+        self.bootstrap = ""
         self.ledgers = Ledgers((out / "sms", out / "http_sms"), (out / "mail", out / "gmail"))
         self._processes = Processes(out / "logs")
         self._outside = (
@@ -107,9 +122,10 @@ class World:
         for name in ("sms", "mail", *(OUTSIDE if self._outside else ())):
             self._provider(name)
         sms, mail = (self._ready(name) for name in ("sms", "mail"))
+        self.bootstrap = bootstrap
         self._environment = {
             "CARILLON_BROKER": bootstrap,
-            "CARILLON_CLOCK": f"file:{self._clock_file}",
+            "CARILLON_CLOCK": self.clock_setting,
             "CARILLON_PARTITIONS": str(PARTITIONS),
             "CARILLON_SESSION_TIMEOUT": str(_SESSION_TIMEOUT),
             "CARILLON_SMS_ACCOUNT": ACCOUNT,
@@ -136,27 +152,26 @@ class World:
             self._aside("starting the gateway: carillon gateway")
             self._outside.start_gateway(self._clean())
 
-    def start_console(self) -> tuple[str, str]:
-        """The address of its API and a token for it, also the password of the user ``demo`` on its page. The
-        console has read them. Raises DemoError."""
+    def start_console(self) -> Entrance:
+        """With a user who may do everything, whom it has read. Raises DemoError."""
         assert self._producer is not None
-        token = new_token()
-        kept = Token(id="demo", hash=token_hash(token), created_at=0)
+        token, password = new_token(), secrets.token_hex(6)
         user = User(
             id="demo",
             roles={EVERY: Role.ADMIN},
-            password=hash_password(token),
-            tokens=(kept,),
+            password=hash_password(password),
+            tokens=(Token(id="demo", hash=token_hash(token), created_at=0),),
             version=1,
         )
-        self._runner.run(self._producer.send("users", [(b"demo", self._codec.encode(user))]))
+        self._runner.run(self._producer.send("users", [(user.id.encode(), self._codec.encode(user))]))
         self._aside("starting the console: carillon console")
         data = self._scratch / "console"
         own = {"CARILLON_DATA": str(data), "CARILLON_CONSOLE_PORT": "0"}
         child = self._processes.start("console", ["-m", "console", "console"], {**self._clean(), **own})
         where = read_ready(data / "console.json", child, deadline=60)
         wait_until_ready(f"http://127.0.0.1:{where['web_port']}/ready", child, deadline=60)
-        return f"http://{where['host']}:{where['port']}/api/v1", token
+        page = f"http://{where['host']}:{where['port']}/"
+        return Entrance(page, f"{page}api/v1", token, user.id, password)
 
     def close(self) -> None:
         """Ends every process and removes what nobody looks at afterwards. Idempotent."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -111,14 +112,17 @@ def test_one_of_two_workers_is_killed(tmp_path: Path) -> None:
     assert code == 0, output + error
 
 
-def test_the_console_shows_what_the_story_told(tmp_path: Path) -> None:
+def test_the_shop_stays_open_with_its_console(tmp_path: Path) -> None:
+    """What the story told is there; an appointment is moved, and the clock put forward."""
     process = start(tmp_path, "--speed", "0", "--scene", "held", "--crowd", "0", "--console")
     try:
         assert process.stderr is not None
-        lines = iter(process.stderr.readline, "")
-        told = re.compile(r"the console: (\S+), token (\S+)\)")
-        found = next(match for line in lines if (match := told.search(line)))
-        assert any("stays until Ctrl-C" in line for line in lines)
+        assert process.stdout is not None
+        told = re.compile(r"its API: (\S+), token (\S+)\)")
+        found = next(match for line in process.stderr if (match := told.search(line)))
+        told = re.compile(r"its page: (\S+)/, user demo, password (\S+)\)")
+        page = next(match for line in process.stderr if (match := told.search(line)))
+        guide = list(iter(process.stdout.readline, "It stays until Ctrl-C\n"))
         request = urllib.request.Request(f"{found[1]}/companies/spoke-and-wheel/deliveries?state=sent")
         request.add_header("Authorization", f"Bearer {found[2]}")
         until = time.monotonic() + 60
@@ -126,15 +130,35 @@ def test_the_console_shows_what_the_story_told(tmp_path: Path) -> None:
             assert time.monotonic() < until, "the console never read what was sent"
             time.sleep(0.1)
         assert {each["state"] for each in items} == {"sent"}
-        page = found[1].removesuffix("/api/v1")
-        form = urlencode({"user": "demo", "password": found[2], "back": "/static/style.css"}).encode()
-        with urllib.request.urlopen(f"{page}/login", form, timeout=60) as answer:
-            assert answer.url == f"{page}/static/style.css"
+        form = urlencode({"user": "demo", "password": page[2], "back": "/static/style.css"}).encode()
+        with urllib.request.urlopen(f"{page[1]}/login", form, timeout=60) as answer:
+            assert answer.url == f"{page[1]}/static/style.css"
+        (move,) = [line.partition(": ")[2] for line in guide if " move a-1 " in line]
+        assert "is moved from" in called(move)
+        (forward,) = [line.partition(": ")[2] for line in guide if " forward " in line]
+        assert "the shop's clock shows" in called(forward)
+        texts = (tmp_path / "sms" / "sms.jsonl").read_text()
+        assert texts.count("+48500009991") == 2, "moved, and reminded"
     finally:
         process.send_signal(signal.SIGINT)
         output, error = process.communicate(timeout=120)
     assert process.returncode == 0, output + error
     assert "Traceback" not in error
+
+
+def called(command: str) -> str:
+    """What the line says that the demo has printed."""
+    done = subprocess.run(shlex.split(command), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_shop_that_is_not_open_is_said_to_be(tmp_path: Path) -> None:
+    """Also elsewhere than in a terminal, where the demo ends with its story."""
+    code, output, error = run(tmp_path, "move", "a-1", "2026-05-20 15:00")
+    assert code == 1
+    assert f"no demo is open in {tmp_path}/" in error
+    assert not output
 
 
 def test_ctrl_c_ends_it_with_the_summary_and_leaves_nobody_behind(tmp_path: Path) -> None:
