@@ -22,6 +22,7 @@ from senders.settings import (
 from streams.domain.allowed import Allowed
 from streams.settings import Settings
 from streams.stages.firing import Options
+from streams.vault import VaultSettings
 
 
 def sender_settings(settings: Settings) -> SenderSettings:
@@ -95,7 +96,15 @@ def _gmail(settings: Settings) -> GmailSettings | None:
         token_url=settings.gmail_token_url,
         api_url=settings.gmail_api,
         command_timeout=settings.smtp_timeout / 1000,
+        vault=vault_of(settings),
     )
+
+
+def vault_of(settings: Settings) -> VaultSettings | None:
+    """None: there is none."""
+    if not settings.vault:
+        return None
+    return VaultSettings(settings.vault, settings.vault_token, settings.vault_namespace, settings.vault_ca)
 
 
 def allowed_of(settings: Settings) -> dict[Channel, Allowed]:

@@ -39,8 +39,8 @@ def settings_page() -> str:
             "Read once at start from the environment; `--set NAME=VALUE` of a command wins. Durations are in "
             "milliseconds. A wrong or unknown setting stops the start with its name and what is expected.",
             "",
-            "A secret is never given in clear: its setting names where it is, `env:NAME` (another variable) "
-            "or `file:PATH`.",
+            "A secret is never given in clear: its setting names where it is, `env:NAME` (another variable), "
+            "`file:PATH`, or `vault:MOUNT/PATH#FIELD` ([Vault](integrations.md#secrets-in-vault)).",
             "",
             "| setting | variable | default | expected | meaning |",
             "| --- | --- | --- | --- | --- |",
@@ -184,7 +184,7 @@ def _expected(item: Field[Any]) -> str:
         return ", ".join(f"`{choice}`" if choice else "nothing" for choice in choices)
     if item.type == "int":
         return "a whole number" if low is None else f"a whole number from {low} on"
-    return {"Secret": "`env:NAME` or `file:PATH`", "Path": "a folder"}.get(str(item.type), "a text")
+    return {"Secret": "`env:`, `file:` or `vault:`", "Path": "a folder"}.get(str(item.type), "a text")
 
 
 if __name__ == "__main__":

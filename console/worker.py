@@ -9,6 +9,7 @@ import click
 
 from console.log_lines import set_up
 from console.options import given_settings, set_option
+from streams.domain.secrets import EXPECTED
 from streams.secret import Secret
 from streams.settings import Settings, environment_name
 from streams.state.errors import StoreError
@@ -22,7 +23,8 @@ def _settings_help() -> str:
     for item in fields(Settings):
         default = "" if isinstance(item.default, Secret) else str(item.default)
         shown = f" [{default}]" if default else ""
-        lines.append(f"  {environment_name(item.name)}{shown}\n      {item.metadata['help']}")
+        where = f" ({EXPECTED})" if isinstance(item.default, Secret) else ""
+        lines.append(f"  {environment_name(item.name)}{shown}\n      {item.metadata['help']}{where}")
     return "\b\nSettings (environment variable, [default], meaning):\n" + "\n".join(lines)
 
 

@@ -246,7 +246,7 @@ class Mailbox(Record, frozen=True, kw_only=True):
     address: str
     provider: str = "gmail"
     secret_ref: str = ""
-    """Where the secret is (``env:NAME``, ``file:PATH``), never the secret."""
+    """Where the secret is (``env:NAME``, ``file:PATH``, ``vault:MOUNT/PATH#FIELD``), never the secret."""
     users: tuple[str, ...] = ()
     connected: bool = True
     version: int

@@ -4,6 +4,7 @@ operator put it, and is read again for every new access token, so that a renewed
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +14,19 @@ from typing import Protocol
 import msgspec
 
 from schemas.records import Mailbox
+from streams.clock import Clock
 from streams.secret import Secret
+from streams.vault import Vault, VaultAwayError, VaultError
+
+log = logging.getLogger(__name__)
 
 LARGEST = 16 * 1024
+
+FRESH = 10_000
+"""Milliseconds for which Vault is not asked again: many messages may wait for one token."""
+KEPT = 12 * 3600 * 1000
+"""For how long a secret is used that Vault gave out before it was away. It is asked for about once an
+hour, so a shorter time would help nobody."""
 
 
 class SecretError(Exception):
@@ -40,7 +51,41 @@ class LocalSecrets:
             return Secret(self._environ[rest])
         if scheme == "file" and rest:
             return await asyncio.to_thread(_read_file, Path(rest))
+        if scheme == "vault":
+            raise SecretError("it is in Vault, and this worker has none (CARILLON_VAULT)")
         raise SecretError("there is no such secret in this worker")
+
+
+class VaultSecrets:
+    """``vault:MOUNT/PATH#FIELD``, or without ``#FIELD`` all fields as a JSON object; other references are
+    ``others``'."""
+
+    def __init__(self, vault: Vault, clock: Clock, others: SecretStore) -> None:
+        self._vault = vault
+        self._clock = clock
+        self._others = others
+        self._held: dict[str, tuple[int, Secret]] = {}
+
+    async def read(self, reference: str) -> Secret:
+        if not reference.startswith("vault:"):
+            return await self._others.read(reference)
+        now = self._clock.now()
+        at, secret = self._held.get(reference, (0, None))
+        if secret is not None and 0 <= now - at < FRESH:
+            return secret
+        try:
+            found = await asyncio.to_thread(self._vault.read, reference)
+        except VaultError as error:
+            self._held.pop(reference, None)
+            raise SecretError(str(error)) from None
+        except VaultAwayError as error:
+            log.warning("%s: %s", reference, error)
+            if secret is None or now - at > KEPT:
+                self._held.pop(reference, None)
+                raise
+            return secret
+        self._held[reference] = (now, found)
+        return found
 
 
 def _read_file(path: Path) -> Secret:
@@ -65,13 +110,15 @@ class _Content(msgspec.Struct):
     daily_limit: int = 0
 
 
-_decoder = msgspec.json.Decoder(_Content)
+_decoder = msgspec.json.Decoder(_Content, strict=False)
+"""Not strict: the fields of a secret in Vault are texts, numbers too."""
 
 CONSUMER_DOMAINS = frozenset({"gmail.com", "googlemail.com"})
 
 
 async def connection_of(mailbox: Mailbox, store: SecretStore) -> Connection:
-    """The mailbox's secret is JSON: ``{"company": ..., "refresh_token": ..., "daily_limit": ...}``.
+    """The mailbox's secret is JSON, ``{"company": ..., "refresh_token": ..., "daily_limit": ...}``, or a
+    secret of Vault's with these fields.
 
     It names the company that it belongs to: references are written by whoever edits a company's mailboxes,
     and must not reach another company's account, nor any other file of this machine. Raises SecretError.

@@ -18,7 +18,14 @@ from schemas.records import Mailbox
 from senders.access_tokens import AccessTokens, RevokedError, Token, UnavailableError, refreshed
 from senders.daily_quota import DailyQuota
 from senders.gmail_search import GmailSearch
-from senders.mailbox_secrets import LocalSecrets, SecretError, SecretStore, connection_of, usual_limit
+from senders.mailbox_secrets import (
+    LocalSecrets,
+    SecretError,
+    SecretStore,
+    VaultSecrets,
+    connection_of,
+    usual_limit,
+)
 from senders.mime import HeaderError, Mime, build
 from senders.outcomes import MailboxTrouble, Phase, mailbox_trouble, smtp_verdict
 from senders.pacing import Bucket
@@ -29,6 +36,7 @@ from senders.usage import Usage, Used
 from streams.clock import Clock
 from streams.domain.messages import Accepted, EmailMessage, Inquiry, Outcome, RetryAt, Unknown
 from streams.domain.reasons import Reason
+from streams.vault import Vault
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +74,7 @@ class Mailboxes:
         self._usage.counted_by(self._used)
         self._settings = settings
         self._clock = clock
-        self._secrets = secrets or LocalSecrets()
+        self._secrets = secrets or _secrets(settings, clock)
         self._smtp = settings.smtp()
         self._tls = tls_context(self._smtp)
         self._search = GmailSearch(settings)
@@ -276,6 +284,11 @@ class _Box:
     async def close(self) -> None:
         self.tokens.close()
         await self.account.close()
+
+
+def _secrets(settings: GmailSettings, clock: Clock) -> SecretStore:
+    local = LocalSecrets()
+    return VaultSecrets(Vault(settings.vault), clock, local) if settings.vault is not None else local
 
 
 def _name(mailbox: Mailbox) -> str:

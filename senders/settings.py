@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from senders.http_sms_settings import HttpSmsSettings
 from streams.secret import Secret
+from streams.vault import VaultSettings
 
 LONGEST_VALIDITY = 36_000
 """Seconds. https://www.twilio.com/docs/messaging/api/message-resource: ValidityPeriod is 1 to 36,000."""
@@ -139,6 +140,8 @@ class GmailSettings:
     final_timeout: float = 120.0
     token_timeout: float = 15.0
     """For an access token, or an answer of the API."""
+    vault: VaultSettings | None = None
+    """Where mailboxes' secrets may be; None: only in the environment and in files."""
 
     def __post_init__(self) -> None:
         if not self.client_id or not self.client_secret:

@@ -1,18 +1,21 @@
 """One settings object, read once at start from the environment (``CARILLON_...``) and ``--set`` options.
 
 Every field is a line of ``docs/settings.md`` and of ``carillon worker --help``; a test holds the three
-together. Secrets are never given in clear: they name where the secret is (``env:NAME`` or ``file:PATH``).
+together. Secrets are never given in clear: they name where the secret is (``env:NAME``, ``file:PATH``, or
+``vault:MOUNT/PATH#FIELD``).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from streams.domain.secrets import EXPECTED
 from streams.secret import Secret
 
 PREFIX = "CARILLON_"
@@ -55,14 +58,14 @@ class Settings:
     ssl_ca: str = _at("", "File with the certificate authorities of the brokers; empty: the system's.")
     ssl_cert: str = _at("", "File with the client's certificate, if the brokers ask for one.")
     ssl_key: str = _at("", "File with the client's key; empty: it is in the file of the certificate.")
-    ssl_key_password: Secret = _at(Secret(""), "Where the key's password is: env:NAME or file:PATH.")
+    ssl_key_password: Secret = _at(Secret(""), "Where the key's password is.")
     sasl_mechanism: str = _at(
         "",
         "How to log in.",
         choices=("", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"),
     )
     sasl_user: str = _at("", "User name at the brokers.")
-    sasl_password: Secret = _at(Secret(""), "Where the password is: env:NAME or file:PATH.")
+    sasl_password: Secret = _at(Secret(""), "Where the password is.")
     oauth_token_file: str = _at(
         "", "File with the token (JWT) for OAUTHBEARER; read again whenever a client needs a newer one."
     )
@@ -86,8 +89,18 @@ class Settings:
     # Schema registry
     registry: str = _at("embedded", "URL of the schema registry, or embedded (fixed ids, one program only).")
     registry_user: str = _at("", "User name at the registry.")
-    registry_password: Secret = _at(Secret(""), "Where the password is: env:NAME or file:PATH.")
+    registry_password: Secret = _at(Secret(""), "Where the password is.")
     registry_ca: str = _at("", "File with the certificate authorities of the registry.")
+
+    # Where secrets are
+    vault: str = _at(
+        "", "URL of HashiCorp Vault, where secrets may be (vault:MOUNT/PATH#FIELD); empty: there is none."
+    )
+    vault_token: str = _at(
+        "", "Where its token is: env:NAME, or file:PATH, which is read again whenever Vault is asked."
+    )
+    vault_namespace: str = _at("", "Vault's namespace; empty: it has none.")
+    vault_ca: str = _at("", "File with the certificate authorities of Vault; empty: the system's.")
 
     # State and time
     data: Path = _at(Path(".carillon"), "Folder for the partitions' stores. A cache: it can be lost.")
@@ -105,14 +118,14 @@ class Settings:
         "Outside production, who may be written to: addresses, @domains, beginnings (+4860*), with commas.",
     )
     sms_account: str = _at("", "Account SID at the SMS provider; empty: no SMS is sent by this worker.")
-    sms_token: Secret = _at(Secret(""), "Where the provider's token is: env:NAME or file:PATH.")
+    sms_token: Secret = _at(Secret(""), "Where the provider's token is.")
     sms_api: str = _at("", "Base URL of the provider's API; empty: the provider's own.")
     sms_timeout: int = _at(15_000, "Time after which an SMS without an answer is unknown.", low=100)
     sms_in_flight: int = _at(64, "SMS under way at once.", low=1)
     http_sms: str = _at(
         "", "File that describes a second SMS provider (TOML), or the only one; empty: there is none."
     )
-    http_sms_token: Secret = _at(Secret(""), "Where its token or password is: env:NAME or file:PATH.")
+    http_sms_token: Secret = _at(Secret(""), "Where its token or password is.")
     sms_per_minute: int = _at(
         0, "SMS a minute that the account may send, over all workers; 0: as many as it takes.", low=0
     )
@@ -120,7 +133,7 @@ class Settings:
     smtp_port: int = _at(587, "Its port.", low=1)
     smtp_tls: str = _at("starttls", "Encryption to the relay.", choices=("starttls", "tls", "none"))
     smtp_user: str = _at("", "User name at the relay.")
-    smtp_password: Secret = _at(Secret(""), "Where the password is: env:NAME or file:PATH.")
+    smtp_password: Secret = _at(Secret(""), "Where the password is.")
     smtp_ca: str = _at("", "File with the certificate authorities of the relay.")
     smtp_timeout: int = _at(30_000, "Time in which an e-mail is handed over, or has not been sent.", low=100)
     smtp_connections: int = _at(8, "Connections to the relay, each used by one message at a time.", low=1)
@@ -133,13 +146,13 @@ class Settings:
     email_domain: str = _at("carillon.invalid", "Domain of the Message-IDs.")
     dkim_domain: str = _at("", "Domain whose keys sign what the relay sends; empty: nothing is signed.")
     dkim_selector: str = _at("", "Selector of the key: its record is SELECTOR._domainkey.DOMAIN.")
-    dkim_key: Secret = _at(Secret(""), "Where the private key is (PEM; RSA or Ed25519): env: or file:.")
+    dkim_key: Secret = _at(Secret(""), "Where the private key is (PEM; RSA or Ed25519).")
     dkim_second_selector: str = _at("", "Selector of a second key, for another algorithm; empty: none.")
-    dkim_second_key: Secret = _at(Secret(""), "Where the second key is: env:NAME or file:PATH.")
+    dkim_second_key: Secret = _at(Secret(""), "Where the second key is.")
     gmail_client: str = _at(
         "", "OAuth client id, by which connected mailboxes are used; empty: none is used by this worker."
     )
-    gmail_client_secret: Secret = _at(Secret(""), "Where the client's secret is: env:NAME or file:PATH.")
+    gmail_client_secret: Secret = _at(Secret(""), "Where the client's secret is.")
     gmail_host: str = _at("smtp.gmail.com", "Mail server of the mailboxes.")
     gmail_port: int = _at(465, "Its port.", low=1)
     gmail_tls: str = _at("tls", "Encryption to it.", choices=("starttls", "tls", "none"))
@@ -152,9 +165,7 @@ class Settings:
         60_000, "How long nothing is sent after an assignment, at most, while unread records are read.", low=0
     )
     consent_wait: int = _at(60_000, "How long a message waits for a customer nothing is known of.", low=0)
-    hash_key: Secret = _at(
-        Secret("carillon"), "Key of the address hashes in the delivery log: env: or file:."
-    )
+    hash_key: Secret = _at(Secret("carillon"), "Key of the address hashes in the delivery log.")
 
     # What comes back
     public_url: str = _at(
@@ -163,7 +174,7 @@ class Settings:
         "asked for, no unsubscribe links written.",
     )
     link_key: Secret = _at(
-        Secret(""), "Where the key of the links to the gateway is (env: or file:); needed with public_url."
+        Secret(""), "Where the key of the links to the gateway is; needed with public_url."
     )
     link_key_before: Secret = _at(
         Secret(""), "Where the key before it is: links made with it are still good. Empty: there was none."
@@ -215,12 +226,13 @@ def read_settings(environ: Mapping[str, str], overrides: Mapping[str, str] | Non
     } | {name: (name, text) for name, text in (overrides or {}).items()}
     problems: list[str] = []
     values: dict[str, Any] = {}
+    vault = partial(_in_vault, {name: text for name, (_, text) in given.items()}, environ)
     for name, (shown, text) in sorted(given.items()):
         if name not in known:
             problems.append(f"{shown}: there is no such setting ({_nearest(name, list(known))})")
             continue
         try:
-            values[name] = _parse(known[name], text, environ)
+            values[name] = _parse(known[name], text, environ, vault)
         except ValueError as error:
             problems.append(f"{shown}: {error}")
     if problems:
@@ -232,7 +244,7 @@ def read_settings(environ: Mapping[str, str], overrides: Mapping[str, str] | Non
     return settings
 
 
-def _parse(item: Field[Any], text: str, environ: Mapping[str, str]) -> Any:
+def _parse(item: Field[Any], text: str, environ: Mapping[str, str], vault: Callable[[str], Secret]) -> Any:
     if item.type == "int":
         try:
             number = int(text)
@@ -245,7 +257,7 @@ def _parse(item: Field[Any], text: str, environ: Mapping[str, str]) -> Any:
     if item.type == "Path":
         return Path(text)
     if item.type == "Secret":
-        return _secret(text, environ)
+        return vault(text) if text.startswith("vault:") else _secret(text, environ)
     choices = item.metadata["choices"]
     if choices and text not in choices:
         raise ValueError(f"expected one of {', '.join(c or 'nothing' for c in choices)}, got {text!r}")
@@ -263,7 +275,22 @@ def _secret(text: str, environ: Mapping[str, str]) -> Secret:
             return Secret(Path(rest).read_text().strip())
         except OSError as error:
             raise ValueError(f"the file that it names can't be read: {error.strerror}") from None
-    raise ValueError("expected env:NAME or file:PATH, not the secret itself")
+    raise ValueError(f"expected {EXPECTED}, not the secret itself")
+
+
+def _in_vault(given: Mapping[str, str], environ: Mapping[str, str], reference: str) -> Secret:
+    """``given``: the settings as texts. Raises ValueError."""
+    from streams.vault import Vault, VaultError, VaultSettings  # noqa: PLC0415 - slow to import, for few
+
+    if "#" not in reference:
+        raise ValueError("expected vault:MOUNT/PATH#FIELD, not a whole secret")
+    if not given.get("vault"):
+        raise ValueError("it is in Vault, so vault and vault_token are needed")
+    names = ("vault", "vault_token", "vault_namespace", "vault_ca")
+    try:
+        return Vault(VaultSettings(*(given.get(name, "") for name in names)), environ).read(reference)
+    except (VaultError, OSError) as error:
+        raise ValueError(str(error)) from None
 
 
 def _contradictions(settings: Settings) -> list[str]:
@@ -271,6 +298,10 @@ def _contradictions(settings: Settings) -> list[str]:
     if settings.sms_account and not settings.sms_token:
         problems.append("sms_token: needed with sms_account")
     problems += _unusable_mail(settings)
+    if settings.vault and not settings.vault_token.startswith(("env:", "file:")):
+        problems.append("vault_token: env:NAME or file:PATH is needed with vault")
+    if settings.vault and not settings.vault.startswith(("http://", "https://")):
+        problems.append("vault: expected an http(s) URL")
     if not (settings.clock == "system" or settings.clock.startswith("file:")):
         problems.append(f"clock: expected system or file:PATH, got {settings.clock!r}")
     if settings.public_url and not settings.link_key:

@@ -16,6 +16,7 @@ from streams.domain.catalog import Catalog
 from streams.domain.hours import check_hours, check_intervals
 from streams.domain.problems import Problem, quoted
 from streams.domain.schedule import zone_problem
+from streams.domain.secrets import EXPECTED, is_reference
 
 LONGEST_ID = 200
 LONGEST_NAME = 200
@@ -26,7 +27,6 @@ _E164 = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
 # Twilio's rules for alphanumeric sender ids: 11 characters, not digits alone.
 _ALPHANUMERIC = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 +\-_&]{1,11}", re.ASCII)
 _MESSAGING_SERVICE = re.compile(r"MG[0-9a-f]{32}", re.ASCII)
-_SECRET_REF = re.compile(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)", re.ASCII)
 
 
 def at(field: str, name: str) -> str:
@@ -158,11 +158,9 @@ def check_mailbox(mailbox: Mailbox, catalog: Catalog, *, field: str = "") -> lis
             )
         )
     # A secret pasted here would be published: the message does not repeat the value.
-    if mailbox.secret_ref and _SECRET_REF.fullmatch(mailbox.secret_ref) is None:
+    if mailbox.secret_ref and not is_reference(mailbox.secret_ref):
         problems.append(
-            Problem(
-                at(field, "secret_ref"), "says where the secret is, never the secret: env:NAME or file:PATH"
-            )
+            Problem(at(field, "secret_ref"), f"says where the secret is, never the secret: {EXPECTED}")
         )
     for number, user in enumerate(mailbox.users):
         path = at(field, f"users[{number}]")

@@ -282,7 +282,7 @@ WRONG = [
     ({"sms_timeout": "soon"}, "CARILLON_SMS_TIMEOUT: expected a whole number, got 'soon'"),
     ({"smtp_tls": "perhaps"}, "CARILLON_SMTP_TLS: expected one of starttls, tls, none"),
     ({"sms_tokn": "x"}, "CARILLON_SMS_TOKN: there is no such setting (did you mean CARILLON_SMS_TOKEN?)"),
-    ({"sms_token": "in-clear"}, "CARILLON_SMS_TOKEN: expected env:NAME or file:PATH"),
+    ({"sms_token": "in-clear"}, "CARILLON_SMS_TOKEN: expected env:NAME, file:PATH or vault:MOUNT/PATH#FIELD"),
     ({"partitions": "7"}, "timers: it has 4 partitions, but the setting partitions says 7"),
     ({"topic_prefix": "no-such."}, "no-such.orders: the topic does not exist: carillon topics create"),
 ]

@@ -11,12 +11,15 @@ import pytest
 
 from deploy.fakes.google import CLIENT_ID
 from deploy.fakes.mail import At, Fault
+from deploy.fakes.vault import VaultFake
 from schemas.records import Mailbox
+from senders.mailboxes import Mailboxes
 from senders.settings import GmailSettings, Tls
 from senders.smtp_email import SmtpEmail
 from streams.domain.messages import Accepted, NotFound, Rejected, RetryAt, Unknown
 from streams.domain.reasons import Reason
 from streams.secret import Secret
+from streams.vault import VaultSettings
 from tests.senders.gmail import ACCEPTED, BOX, World, instead, newer, opened
 from tests.senders.samples import EMAIL, SMS, email, smtp_settings
 
@@ -172,6 +175,31 @@ async def test_a_token_withdrawn_before_its_end_is_replaced(world: World) -> Non
 async def test_a_mailbox_that_is_not_set_up_right(world: World, changes: dict[str, str], why: str) -> None:
     assert await world.send(newer(BOX, **changes)) == instead(why)
     assert world.google.asked == 0
+
+
+async def test_a_mailbox_whose_secret_is_in_vault(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAULT", "hvs.t")
+    fake = VaultFake(
+        secrets={"secret/box": {"company": "acme", "refresh_token": "refresh-1"}}, tokens={"hvs.t": ("",)}
+    )
+    await fake.start()
+    settings = replace(world.settings, vault=VaultSettings(fake.url, "env:VAULT"))
+    sender = SmtpEmail(smtp_settings(world.relay), world.clock, mailboxes=Mailboxes(settings, world.clock))
+    mail = email(mailbox=newer(secret_ref="vault:secret/box"))
+    try:
+        fake.answers = [(503, {}, "")]
+        waits = await sender.send(mail)
+        assert isinstance(waits, RetryAt), "it leaves by the mailbox or not at all while nobody knows"
+        assert waits.reason == Reason.UNREACHABLE
+        assert await sender.send(mail) == ACCEPTED
+        fake.secrets["secret/box"] = None
+        world.clock.pass_(hours=2)
+        assert await sender.send(mail) == instead(
+            "Vault has no secret/box in a key/value engine of version 2, or it was deleted"
+        )
+    finally:
+        await sender.close()
+        await fake.stop()
 
 
 async def test_a_worker_that_uses_no_mailboxes(world: World) -> None:

@@ -171,6 +171,7 @@ def mailbox(**fields: Any) -> list[Problem]:
 def test_mailboxes() -> None:
     assert mailbox(users=("ann", "bob"), secret_ref="env:GMAIL_1") == []
     assert mailbox(secret_ref="file:/run/secrets/gmail") == []
+    assert mailbox(secret_ref="vault:secret/carillon/acme") == []
     one(mailbox(id=""), "box.id", "needs an id")
     one(mailbox(company="nope"), "box.company", "there is no company")
     one(mailbox(address="m"), "box.address", "^'m' is not an e-mail address")
@@ -180,9 +181,10 @@ def test_mailboxes() -> None:
     one(mailbox(users=("ann", "bob", "ann")), "box.users[2]", "^'ann' is named twice$")
 
 
-@pytest.mark.parametrize("secret", ["hunter2", "env:", "env:1X", "file:", "env:A B"])
+@pytest.mark.parametrize("secret", ["hunter2", "env:", "env:1X", "file:", "env:A B", "vault:secret"])
 def test_a_secret_is_never_repeated(secret: str) -> None:
     (problem,) = mailbox(secret_ref=secret)
     assert problem == Problem(
-        "box.secret_ref", "says where the secret is, never the secret: env:NAME or file:PATH"
+        "box.secret_ref",
+        "says where the secret is, never the secret: env:NAME, file:PATH or vault:MOUNT/PATH#FIELD",
     )
