@@ -84,6 +84,11 @@ class Chromium:
         self._ask("POST", "/goog/cdp/execute", command)
         self.go(address)
 
+    def wide(self) -> None:
+        """As wide as its window again."""
+        command = {"cmd": "Emulation.clearDeviceMetricsOverride", "params": {}}
+        self._ask("POST", "/goog/cdp/execute", command)
+
     def run(self, script: str, *arguments: object) -> Any:
         """What ``script`` returns; it is the body of a function."""
         return self._ask("POST", "/execute/sync", {"script": script, "args": list(arguments)})
@@ -93,13 +98,24 @@ class Chromium:
         """As it is shown: without what is hidden."""
         return str(self.run("return document.body.innerText"))
 
-    def _element(self, selector: str) -> str:
-        found = self._ask("POST", "/element", {"using": "css selector", "value": selector})
+    def _element(self, selector: str, using: str = "css selector") -> str:
+        found = self._ask("POST", "/element", {"using": using, "value": selector})
         return str(found[_ELEMENT])
 
     def click(self, selector: str) -> None:
         """Fails where a person could not: hidden, or under something else."""
         self._ask("POST", f"/element/{self._element(selector)}/click")
+
+    def choose(self, selector: str, value: str) -> None:
+        """One of a list."""
+        self.click(f'{selector} option[value="{value}"]')
+
+    def button(self, text: str) -> None:
+        found = self._element(f"//main//button[normalize-space()='{text}']", "xpath")
+        self._ask("POST", f"/element/{found}/click")
+
+    def clear(self, selector: str) -> None:
+        self._ask("POST", f"/element/{self._element(selector)}/clear")
 
     def type(self, selector: str, text: str) -> None:
         self._ask("POST", f"/element/{self._element(selector)}/value", {"text": text})
@@ -108,6 +124,21 @@ class Chromium:
         """On the keyboard, wherever the focus is."""
         actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
         self._ask("POST", "/actions", {"actions": [{"type": "key", "id": "keys", "actions": actions}]})
+
+    @property
+    def focused(self) -> str:
+        """What has the focus: its id, else its text."""
+        return str(self.run("return document.activeElement.id || document.activeElement.textContent"))
+
+    def tab_to(self, name: str) -> None:
+        """By the tabulator key alone, as somebody without a mouse."""
+        for _ in range(80):
+            if self.focused == name:
+                shown = self.run("return getComputedStyle(document.activeElement).outlineStyle")
+                assert shown != "none", f"one can't see that {name} has the focus"
+                return
+            self.press(TAB)
+        raise AssertionError(f"{name} can't be reached:\n{self.text}")
 
     def until(self, text: str, *, again: bool = False) -> None:
         """Until the page shows it; ``again``: loading it anew."""
@@ -123,4 +154,6 @@ class Chromium:
     def complaints(self) -> list[str]:
         """Of the console: scripts that failed, and what the content security policy refused."""
         entries = self._ask("POST", "/se/log", {"type": "browser"})
-        return [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
+        severe = [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
+        # A form that is refused is no fault of the page.
+        return [message for message in severe if "status of 422" not in message]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from schemas.records import DeliveryState, EntityKind
 from tests.browser.chromium import ENTER, SPACE, TAB, Chromium
 from tests.console.api.conftest import Spot, delivery
 from tests.support.shop import C, at
@@ -46,37 +49,22 @@ def test_a_reminder_is_set_up_and_its_message_followed(place: Spot, chromium: Ch
     assert "The scheduled time changed; the message moved along." in chromium.text
 
 
-def focused(browser: Chromium) -> str:
-    return str(browser.run("return document.activeElement.id || document.activeElement.textContent"))
-
-
-def tab_to(browser: Chromium, name: str) -> None:
-    """By the tabulator key alone, as somebody without a mouse."""
-    for _ in range(60):
-        if focused(browser) == name:
-            shown = browser.run("return getComputedStyle(document.activeElement).outlineStyle")
-            assert shown != "none", f"one can't see that {name} has the focus"
-            return
-        browser.press(TAB)
-    raise AssertionError(f"{name} can't be reached")
-
-
 def test_a_rule_is_made_by_keyboard_alone(place: Spot, chromium: Chromium) -> None:
     chromium.go(f"http://127.0.0.1:{place.port}/c/{C}/rules/new?entity=order&kind=notification")
     chromium.press(TAB)
-    assert focused(chromium) == "Skip to the content"
+    assert chromium.focused == "Skip to the content"
     chromium.press(ENTER)
-    tab_to(chromium, "name")
+    chromium.tab_to("name")
     chromium.press(*"By keys")
-    tab_to(chromium, "trigger")
+    chromium.tab_to("trigger")
     chromium.press(*"When its status bec")
-    tab_to(chromium, "status_id")
+    chromium.tab_to("status_id")
     chromium.press(*"Ready")
-    tab_to(chromium, "working_hours_only")
+    chromium.tab_to("working_hours_only")
     chromium.press(SPACE)
-    tab_to(chromium, "template_id")
+    chromium.tab_to("template_id")
     chromium.press("t")
-    tab_to(chromium, "Save")
+    chromium.tab_to("Save")
     chromium.press(ENTER)
     chromium.until("Saved.")
     (rule,) = [one for one in place.desk.catalog.rules_of(C) if one.name == "By keys"]
@@ -92,6 +80,38 @@ def test_a_text_is_previewed_while_it_is_typed(place: Spot, chromium: Chromium) 
     chromium.until("10 characters, SMS segments: 1 (GSM-7)")
 
 
+def test_the_feed_of_an_order_that_was_moved(place: Spot, chromium: Chromium) -> None:
+    """What was planned, what moved it, what went and what did not, each with its history."""
+    order: dict[str, Any] = {"kind": EntityKind.ORDER, "entity_id": "R-7", "rule_id": "rem"}
+    old, new = at("2026-04-09 09:00"), at("2026-04-10 09:00")
+    told: dict[str, Any] = {**order, "rule_id": "born", "due_at": None}
+    place.publish(
+        delivery(710, **order, due_at=old),
+        delivery(710, **order, transition=1, reason="moved", due_at=new),
+        delivery(711, **told),
+        delivery(711, DeliveryState.SENDING, **told, transition=1),
+        delivery(711, DeliveryState.SENT, **told, transition=2, reason="accepted"),
+        delivery(712, DeliveryState.SUPPRESSED, **told, reason="no_consent"),
+    )
+    chromium.go(f"http://127.0.0.1:{place.port}/c/{C}/feed")
+    chromium.choose("#kind", "order")
+    chromium.type("#id", "R-7" + ENTER)
+    chromium.until("The customer has not agreed to this channel.", again=True)
+    for part, words in (
+        ("to_come", "10 Apr 2026, 09:00"),
+        ("to_come", "The scheduled time changed; the message moved along."),
+        ("sent", "The provider has accepted the message."),
+        ("not_sent", "Ask the customer, and note their consent"),
+    ):
+        shown = chromium.run(
+            "return document.getElementById(arguments[0]).parentElement.innerText", f"part-{part}"
+        )
+        assert words in shown, part
+    chromium.tab_to("What happened to it")
+    chromium.press(ENTER)
+    chromium.until("9 Apr 2026, 09:00")
+
+
 def test_nothing_is_cut_off_on_a_narrow_screen(place: Spot, chromium: Chromium) -> None:
     """360 pixels: a small phone."""
     here = f"http://127.0.0.1:{place.port}/c/{C}"
@@ -102,8 +122,10 @@ def test_nothing_is_cut_off_on_a_narrow_screen(place: Spot, chromium: Chromium) 
         "templates/t",
         "pending",
         "hours",
+        "feed/appointment/A-1",
+        "deliveries",
     )
-    for page in (*pages, "feed/appointment/A-1", "deliveries"):
+    for page in pages:
         chromium.narrow(f"{here}/{page}")
         wide = chromium.run("return document.documentElement.scrollWidth")
         assert wide <= 360, (page, wide)
