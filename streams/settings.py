@@ -196,6 +196,9 @@ class Settings:
     console_proxies: int = _at(
         0, "Proxies in front of the console whose X-Forwarded-For is believed (their number).", low=0
     )
+    console_ask_above: int = _at(
+        200, "Messages that a rule may arm by being saved without the console asking again.", low=0
+    )
 
     # Operation
     web_host: str = _at("127.0.0.1", "Address of /live, /ready, /status and /metrics.")

@@ -65,6 +65,7 @@ class RuleForm(Form, frozen=True, kw_only=True):
     changed_by: Any = None
     occasion: Any = None
     segments: Any = None
+    effect: Any = None
 
 
 class TextForm(TemplateText, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -180,6 +181,11 @@ class RuleQuery(Page, frozen=True, kw_only=True):
     """Rules that cover it, also those for all locations."""
     q: Text = ""
     """Part of the id or the name."""
+
+
+class SaveQuery(Form, frozen=True, kw_only=True):
+    confirm: Long = 0
+    """So many messages may be armed without asking again."""
 
 
 class NameQuery(Page, frozen=True, kw_only=True):

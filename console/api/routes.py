@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from console.api import messages, session, shop
+from console.api import messages, rules, session, shop
 from console.api.calls import Route
 from console.api.forms import (
     AuditQuery,
@@ -21,6 +22,7 @@ from console.api.forms import (
     PendingQuery,
     RuleForm,
     RuleQuery,
+    SaveQuery,
     StatusForm,
     SuppressionForm,
     SuppressionQuery,
@@ -32,9 +34,11 @@ from console.api.views import (
     MailboxView,
     Paged,
     RuleView,
+    SavedRuleView,
     SessionView,
     SuppressionView,
 )
+from console.service.effect import Effect
 from console.service.messages import CountView, MessageView
 from schemas.records import AuditEntry, Company, Location, Role, Status, Template
 
@@ -105,6 +109,9 @@ def _records(
     ]
 
 
+_SAVING = {"create_rule": rules.create_rule, "replace_rule": rules.replace_rule}
+
+
 ROUTES: tuple[Route, ...] = (
     Route(
         method="POST",
@@ -161,7 +168,22 @@ ROUTES: tuple[Route, ...] = (
         answer=Company,
         if_match=True,
     ),
-    *_records("rules", "rule", RuleForm, RuleView, EDITOR, RuleQuery),
+    *(
+        replace(route, handler=_SAVING[route.name], query=SaveQuery, answer=SavedRuleView)
+        if route.name in _SAVING
+        else route
+        for route in _records("rules", "rule", RuleForm, RuleView, EDITOR, RuleQuery)
+    ),
+    Route(
+        method="POST",
+        path=f"{COMPANY}/rules/effect",
+        name="weigh_rule",
+        summary="What saving this rule would do: how many messages it arms, and to whom. Nothing is saved.",
+        handler=rules.weigh_rule,
+        role=EDITOR,
+        body=RuleForm,
+        answer=Effect,
+    ),
     Route(
         method="POST",
         path=f"{COMPANY}/rules/bulk",

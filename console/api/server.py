@@ -28,9 +28,11 @@ from console.service.errors import (
     NotThereError,
     NotWrittenError,
     RefusedError,
+    UnconfirmedError,
 )
 from console.service.people import allowed
 from schemas.records import User
+from streams.domain.problems import Problem
 
 log = logging.getLogger(__name__)
 
@@ -150,6 +152,8 @@ class Console:
                 return ApiError(412, "It has been changed since it was read; read it again.", headers=tag)
             case InUseError():
                 return ApiError(409, f"{error}.")
+            case UnconfirmedError():
+                return ApiError(409, f"{error}.", [Problem("confirm", f"{error}", "range")])
             case NotWrittenError():
                 if error.fatal:
                     self._on_fatal()

@@ -164,7 +164,7 @@ def creator(name: str) -> Handler:
     kind = KINDS[name]
 
     async def create_record(call: Call) -> Reply:
-        record = _record(kind, call, "")
+        record = record_of(kind, call, "")
         desk = call.desk
         made = not call.given(Form).id  # type: ignore[attr-defined]  # all forms of records have one
         async with desk.lock(call.company):
@@ -186,7 +186,7 @@ def replacer(name: str) -> Handler:
         id_ = call.company if name == "company" else call.path["id"]
         desk = call.desk
         async with desk.lock(call.company):
-            record = _record(kind, call, id_)
+            record = record_of(kind, call, id_)
             if isinstance(record, Company):
                 _check_senders(call, record)
             edit = replace(desk.catalog, record, call.version, call.author)
@@ -246,7 +246,7 @@ async def bulk_rules(call: Call) -> Reply:
 _MOST_COPIES = 2_000
 
 
-def _record(kind: RecordKind, call: Call, id_: str) -> Any:
+def record_of(kind: RecordKind, call: Call, id_: str) -> Any:
     """The form as a record of the company. ``id_`` is the path's; empty: the form's, or a new one."""
     form: Any = call.body
     if id_ and form.id not in ("", id_):

@@ -8,6 +8,7 @@ import msgspec
 
 from console.api.problems import FieldError
 from console.service.bulk import Result
+from console.service.effect import Effect
 from schemas.records import Channel, Role, Rule
 
 T = TypeVar("T")
@@ -31,6 +32,11 @@ class RuleView(Rule, frozen=True, kw_only=True):
     """In words."""
     segments: Segments | None
     """Null: not an SMS, or the template does not work."""
+
+
+class SavedRuleView(RuleView, frozen=True, kw_only=True):
+    effect: Effect | None
+    """What saving it did, counted just before; null: it was so already."""
 
 
 class CompanyBrief(msgspec.Struct, frozen=True, kw_only=True):

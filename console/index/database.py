@@ -10,7 +10,7 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Raised with every change of the tables: a file of another format is thrown away."""
 
 MEMORY = ":memory:"
@@ -49,6 +49,15 @@ CREATE TABLE audit (
     record_id TEXT NOT NULL, record BLOB NOT NULL, PRIMARY KEY (company, id)
 ) WITHOUT ROWID;
 CREATE INDEX audit_by_moment ON audit (company, at, id);
+CREATE TABLE entity (
+    company TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL,
+    scheduled_at INTEGER, state BLOB NOT NULL, PRIMARY KEY (company, kind, id)
+) WITHOUT ROWID;
+CREATE INDEX entity_by_time ON entity (company, kind, scheduled_at, id) WHERE scheduled_at IS NOT NULL;
+CREATE TABLE customer (
+    company TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, record BLOB NOT NULL,
+    PRIMARY KEY (company, id)
+) WITHOUT ROWID;
 """
 
 

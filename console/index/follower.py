@@ -19,10 +19,20 @@ from streams.settings import Settings
 
 log = logging.getLogger(__name__)
 
-R = TypeVar("R", bound=Record)
+R = TypeVar("R")
+RecordT = TypeVar("RecordT", bound=Record)
 
 Sink = Callable[[Sequence[R | bytes], dict[int, int]], None]
 """Given records (the key of a tombstone) and the next offsets by partition, on the follower's thread."""
+
+Reading = Callable[[Codec, TailRecord], R | None]
+"""What a record that is no tombstone says; None: nothing. Raises DecodeError, UnknownSchemaId."""
+
+
+def whole(kind: type[RecordT]) -> Reading[RecordT]:
+    """The value is a record of the contracts."""
+    return lambda codec, record: codec.decode(kind, record.value)
+
 
 _BATCH = 5_000
 _WAIT = 0.05
@@ -37,7 +47,7 @@ class Follower(Generic[R]):
         self,
         settings: Settings,
         name: str,
-        kind: type[R],
+        read: Reading[R],
         open_sink: Callable[[], Sink[R]],
         start: Mapping[int, int] | None = None,
     ) -> None:
@@ -47,7 +57,7 @@ class Follower(Generic[R]):
         self.positions: dict[int, int] = {}
         """Next offset by partition: what lies below has been through ``sink``."""
         self._settings = settings
-        self._kind = kind
+        self._read_one = read
         self._open_sink = open_sink
         self._start = dict(start or {})
         self._stopping = threading.Event()
@@ -83,7 +93,7 @@ class Follower(Generic[R]):
         def decode(record: TailRecord) -> R | None:
             while True:
                 try:
-                    return codec.decode(self._kind, record.value)
+                    return self._read_one(codec, record)
                 except UnknownSchemaId as unknown:
                     asyncio.run(registry.fetch(unknown.ids))
                 except DecodeError as error:

@@ -8,23 +8,40 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import msgspec
 
 from console.index.database import connect, open_index, positions
-from console.index.follower import Follower, R, Sink
+from console.index.follower import Follower, R, Reading, Sink, whole
 from console.index.queries import Queries
-from console.index.rows import put_audit, put_deliveries, put_positions, put_suppressions
-from schemas.records import AuditEntry, Channel, Delivery, Suppression
+from console.index.rows import (
+    Known,
+    put_audit,
+    put_customers,
+    put_deliveries,
+    put_entities,
+    put_positions,
+    put_suppressions,
+)
+from schemas.codec import Codec
+from schemas.errors import DecodeError
+from schemas.records import AuditEntry, Channel, Customer, Delivery, EntityKind, Suppression
 from streams.domain.catalog import suppression_id
 from streams.domain.ids import address_hash, body_hash, split_key
 from streams.kafka.offsets import Offsets
 from streams.kafka.security import librdkafka_config
+from streams.kafka.tail import TailRecord
 from streams.kafka.topic_ids import TopicIds
 from streams.settings import Settings
+from streams.stages.entity import entity_of
 
 T = TypeVar("T")
 
-TOPICS = ("delivery-log", "suppressions", "audit")
+_STATES = {f"{kind}s-state": kind for kind in EntityKind}
+"""What the workers keep of each entity, for those that were booked long before their topic begins."""
+
+TOPICS = ("delivery-log", "suppressions", "audit", "consents", *_STATES)
 
 _READERS = 4
 """Threads; a question takes milliseconds, and a long one must not keep the others waiting."""
@@ -41,22 +58,18 @@ class Index:
         database = connect(path)
         start = {name: positions(database, name) for name in TOPICS}
         database.close()
-        self.followers: dict[str, Follower[Delivery] | Follower[Suppression] | Follower[AuditEntry]] = {
-            "delivery-log": Follower(
-                settings,
-                "delivery-log",
-                Delivery,
-                self._sink("delivery-log", _deliveries),
-                start["delivery-log"],
-            ),
-            "suppressions": Follower(
-                settings,
-                "suppressions",
-                Suppression,
-                self._sink("suppressions", self._suppressions),
-                start["suppressions"],
-            ),
-            "audit": Follower(settings, "audit", AuditEntry, self._sink("audit", _audit), start["audit"]),
+
+        def follow(
+            name: str, read: Reading[R], put: Callable[[sqlite3.Connection, Sequence[R | bytes]], None]
+        ) -> Follower[R]:
+            return Follower(settings, name, read, self._sink(name, put), start[name])
+
+        self.followers: dict[str, Follower[Any]] = {
+            "delivery-log": follow("delivery-log", whole(Delivery), _deliveries),
+            "suppressions": follow("suppressions", whole(Suppression), self._suppressions),
+            "audit": follow("audit", whole(AuditEntry), _audit),
+            "consents": follow("consents", whole(Customer), put_customers),
+            **{name: follow(name, _entity, _entities(kind)) for name, kind in _STATES.items()},
         }
 
     @classmethod
@@ -137,3 +150,15 @@ def _deliveries(database: sqlite3.Connection, found: Sequence[Delivery | bytes])
 
 def _audit(database: sqlite3.Connection, found: Sequence[AuditEntry | bytes]) -> None:
     put_audit(database, [one for one in found if isinstance(one, AuditEntry)])
+
+
+def _entity(_: Codec, record: TailRecord) -> Known | None:
+    try:
+        found = entity_of(record.key, record.value)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise DecodeError("undecodable", str(error)) from None
+    return None if found is None else Known(*found)
+
+
+def _entities(kind: EntityKind) -> Callable[[sqlite3.Connection, Sequence[Known | bytes]], None]:
+    return lambda database, found: put_entities(database, kind, found)

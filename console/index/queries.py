@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 import msgspec
 
-from schemas.records import AuditEntry, Channel, Delivery, DeliveryState, EntityKind, Suppression
+from schemas.records import AuditEntry, Channel, Customer, Delivery, DeliveryState, EntityKind, Suppression
+from streams.stages.entity import EntityState
 
 _delivery = msgspec.json.Decoder(Delivery).decode
 _audit = msgspec.json.Decoder(AuditEntry).decode
 _suppression = msgspec.json.Decoder(Suppression).decode
+_customer = msgspec.json.Decoder(Customer).decode
+_state = msgspec.msgpack.Decoder(EntityState).decode
 
 
 class Place(NamedTuple):
@@ -131,6 +134,35 @@ class Queries:
             values,
         )
         return Counter({(quarter * QUARTER, location, rule): n for quarter, location, rule, n in rows})
+
+    # --- entities and customers
+
+    def entity(self, company: str, kind: EntityKind, id_: str) -> EntityState | None:
+        """As the workers keep it; None: they know of none, or it is closed for long."""
+        row = self._database.execute(
+            "SELECT state FROM entity WHERE company = ? AND kind = ? AND id = ?", (company, kind.value, id_)
+        ).fetchone()
+        return None if row is None else _state(row[0])
+
+    def upcoming(
+        self, company: str, kind: EntityKind, since: int
+    ) -> Iterator[tuple[str, EntityState, Customer | None]]:
+        """Id, state and customer of the entities whose scheduled time lies behind ``since`` (milliseconds),
+        by time."""
+        rows = self._database.execute(
+            "SELECT id, state FROM entity "
+            "WHERE company = ? AND kind = ? AND scheduled_at > ? ORDER BY scheduled_at, id",
+            (company, kind.value, since),
+        )
+        for id_, packed in rows:
+            state = _state(packed)
+            yield id_, state, self.customer(company, state.customer_id)
+
+    def customer(self, company: str, id_: str) -> Customer | None:
+        row = self._database.execute(
+            "SELECT record FROM customer WHERE company = ? AND id = ?", (company, id_)
+        ).fetchone()
+        return None if row is None else _customer(row[0])
 
     # --- the rest
 

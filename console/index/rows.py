@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
-from schemas.records import AuditEntry, Delivery, Suppression
+from schemas.records import AuditEntry, Customer, Delivery, EntityKind, Suppression
+from streams.domain.ids import split_key
 from streams.domain.life import AT_PROVIDER, WAITING
+from streams.stages.entity import EntityState
 
 PENDING = frozenset((*WAITING, *AT_PROVIDER))
 
 _encode = msgspec.json.encode
+_packed = msgspec.msgpack.encode
 
 _DELIVERY = """
 INSERT INTO delivery VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -27,6 +31,27 @@ INSERT INTO suppression VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (company, id) DO UPDATE SET version = excluded.version, record = excluded.record
 WHERE excluded.version > suppression.version
 """
+
+_ENTITY = """
+INSERT INTO entity VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (company, kind, id) DO UPDATE SET
+    version = excluded.version, scheduled_at = excluded.scheduled_at, state = excluded.state
+WHERE excluded.version >= entity.version
+"""
+_CUSTOMER = """
+INSERT INTO customer VALUES (?, ?, ?, ?)
+ON CONFLICT (company, id) DO UPDATE SET version = excluded.version, record = excluded.record
+WHERE excluded.version >= customer.version
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An order, a lead or an appointment as the workers keep it."""
+
+    company: str
+    id: str
+    state: EntityState
 
 
 def moment_of(delivery: Delivery) -> int:
@@ -117,3 +142,25 @@ def put_positions(database: sqlite3.Connection, topic: str, positions: dict[int,
         "INSERT OR REPLACE INTO position VALUES (?, ?, ?)",
         [(topic, number, next_) for number, next_ in positions.items()],
     )
+
+
+def put_entities(database: sqlite3.Connection, kind: EntityKind, found: Sequence[Known | bytes]) -> None:
+    """In order; the key of a tombstone forgets."""
+    for one in found:
+        if isinstance(one, Known):
+            state = one.state
+            row = (one.company, kind.value, one.id, state.version, state.scheduled_at, _packed(state))
+            database.execute(_ENTITY, row)
+        else:
+            company, entity_id = split_key(one)
+            row_of = (company, kind.value, entity_id)
+            database.execute("DELETE FROM entity WHERE company = ? AND kind = ? AND id = ?", row_of)
+
+
+def put_customers(database: sqlite3.Connection, found: Sequence[Customer | bytes]) -> None:
+    """In order; the key of a tombstone forgets."""
+    for one in found:
+        if isinstance(one, Customer):
+            database.execute(_CUSTOMER, (one.company, one.customer_id, one.version, _encode(one)))
+        else:
+            database.execute("DELETE FROM customer WHERE company = ? AND id = ?", split_key(one))

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 from agents.connections import RECORDS, broker_errors, registry_config
 from agents.reference import ReferenceTables
-from console.index.follower import Follower
+from console.index.follower import Follower, whole
 from console.index.index import TOPICS as INDEXED
 from console.index.index import Index
 from console.service.edits import Edit
@@ -170,7 +170,9 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     tables = ReferenceTables(
         settings.broker, security, prefix, codec, registry, catalog, lambda changed: None, _TABLES
     )
-    users: Follower[User] = Follower(settings, "users", User, lambda: lambda found, _: people.put(found))
+    users: Follower[User] = Follower(
+        settings, "users", whole(User), lambda: lambda found, _: people.put(found)
+    )
     producer = BatchProducer(
         settings.broker, security, partitions=lambda topic: len(ends[topic]), timeout_ms=_PRODUCE_WITHIN
     )

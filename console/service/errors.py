@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from streams.domain.problems import Problem
+
+if TYPE_CHECKING:
+    from console.service.effect import Effect
 
 
 class ServiceError(Exception):
@@ -37,6 +41,18 @@ class ChangedError(ServiceError):
 
 class InUseError(ServiceError):
     """Others refer to it, or it is there already."""
+
+
+class UnconfirmedError(ServiceError):
+    """It would send so many messages that whoever asks has to say yes to their number first."""
+
+    def __init__(self, effect: Effect) -> None:
+        self.effect = effect
+        known = "" if effect.complete else "at least "
+        super().__init__(
+            f"it arms {known}{effect.messages} messages to {effect.customers} customers, of whom "
+            f"{effect.not_agreed} have not agreed; with confirm={effect.messages} it is saved"
+        )
 
 
 class NotWrittenError(ServiceError):

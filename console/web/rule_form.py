@@ -8,10 +8,20 @@ from typing import Any
 
 import msgspec
 
-from console.api import shop
-from console.api.forms import RuleForm
+from console.api import rules, shop
+from console.api.calls import Reply
+from console.api.forms import RuleForm, SaveQuery
+from console.api.views import SavedRuleView
 from console.service.edits import ANY
-from console.service.errors import ChangedError, InUseError, NotThereError, RefusedError
+from console.service.effect import Effect
+from console.service.errors import (
+    ChangedError,
+    InUseError,
+    NotThereError,
+    RefusedError,
+    UnconfirmedError,
+)
+from console.web import rule_effect
 from console.web.layout import Fields, notice
 from console.web.markup import Html, h, url
 from console.web.reading import read
@@ -49,28 +59,60 @@ async def create_rule(visit: Visit) -> Answer:
     """Sent twice (a second click, a lost answer) it makes one rule."""
     entity, kind = _sort(visit.form.get("entity", ""), visit.form.get("kind", ""))
     key = visit.form.get("key", "")[:64]
+    own = _own(visit, key)
     given = _given(visit, entity, kind)
     try:
         form = read(RuleForm, given)
-        await shop.creator("rule")(visit.call(body=form, key=_own(visit, key)))
+        if "look" in visit.form:
+            return _page(visit, entity, kind, given, key=key, effect=await _weighed(visit, form))
+        reply = await rules.create_rule(visit.call(query=_confirmed(visit), body=form, key=own))
     except RefusedError as error:
         return _page(visit, entity, kind, given, error.problems, key=key, status=422)
-    return Redirect(to=url("c", visit.shop.id, "rules", entity=entity, said="saved"))
+    except UnconfirmedError as error:
+        return _page(visit, entity, kind, given, key=key, effect=error.effect, asks=True, status=409)
+    return _saved(visit, reply)
 
 
 async def save_rule(visit: Visit) -> Answer:
     rule = _found(visit)
     given = _given(visit, rule.entity, rule.kind) | {"max_lateness": rule.max_lateness}
     version = visit.form.get("version", "")
+    sort = rule.entity, rule.kind
     try:
         form = read(RuleForm, given)
+        if "look" in visit.form:
+            found = await _weighed(visit, msgspec.structs.replace(form, id=rule.id))
+            return _page(visit, *sort, given, rule=rule, effect=found)
         wanted = int(version) if version.isascii() and version.isdigit() else ANY - 1
-        await shop.replacer("rule")(visit.call(body=form, path={"id": rule.id}, version=wanted))
+        call = visit.call(query=_confirmed(visit), body=form, path={"id": rule.id}, version=wanted)
+        reply = await rules.replace_rule(call)
     except RefusedError as error:
-        return _page(visit, rule.entity, rule.kind, given, error.problems, rule=rule, status=422)
+        return _page(visit, *sort, given, error.problems, rule=rule, status=422)
+    except UnconfirmedError as error:
+        return _page(visit, *sort, given, rule=rule, effect=error.effect, asks=True, status=409)
     except ChangedError:
-        return _page(visit, rule.entity, rule.kind, given, rule=rule, status=412)
-    return Redirect(to=url("c", visit.shop.id, "rules", entity=rule.entity, said="saved"))
+        return _page(visit, *sort, given, rule=rule, status=412)
+    return _saved(visit, reply)
+
+
+def _confirmed(visit: Visit) -> SaveQuery:
+    """The number that was shown, and saved once more."""
+    number = visit.form.get("confirm", "")
+    good = number.isascii() and number.isdigit() and len(number) < 10
+    return SaveQuery(confirm=int(number) if good else 0)
+
+
+async def _weighed(visit: Visit, form: RuleForm) -> Effect:
+    found = (await rules.weigh_rule(visit.call(body=form))).value
+    assert isinstance(found, Effect)
+    return found
+
+
+def _saved(visit: Visit, reply: Reply) -> Redirect:
+    saved = reply.value
+    assert isinstance(saved, SavedRuleView)
+    counts = rule_effect.as_query(saved.effect, saved.kind)
+    return Redirect(to=url("c", visit.shop.id, "rules", entity=saved.entity, said="saved", **counts))
 
 
 async def delete_rule(visit: Visit) -> Answer:
@@ -147,8 +189,11 @@ def _page(
     *,
     rule: Rule | None = None,
     key: str = "",
+    effect: Effect | None = None,
+    asks: bool = False,
     status: int = 200,
 ) -> Page:
+    """``effect``: what it would do; ``asks``: whether that is wanted."""
     words, company = visit.words, visit.shop.id
     fields = Fields(words, problems)
     if rule is None:
@@ -157,6 +202,8 @@ def _page(
     else:
         action = url("c", company, "rules", rule.id)
         hidden = {"version": str(rule.version)}
+    if effect is not None and asks:
+        hidden["confirm"] = str(effect.messages)
     form = h(
         "form",
         visit.csrf(),
@@ -166,13 +213,17 @@ def _page(
         _how(visit, fields, given),
         _where(visit, fields, given) if has_locations(entity) else None,
         fields.check("enabled", bool(given.get("enabled"))),
-        h("button", words("save")),
+        h("button", words("effect.sure") if asks else words("save")),
+        " ",
+        h("button", words("effect.look"), name="look", value="yes", class_="quiet"),
         " ",
         h("a", words("back"), href=url("c", company, "rules", entity=entity)),
         method="post",
         action=action,
     )
     body = [fields.summary(), form]
+    if effect is not None:
+        body.insert(0, rule_effect.shown(effect, kind, words, asks=asks))
     if status == 412:
         body.insert(0, notice(words("changed_meanwhile"), wrong=True))
     if rule is not None and visit.may(Role.EDITOR):

@@ -10,6 +10,7 @@ from console.api.forms import BulkForm, RuleQuery
 from console.api.views import BulkView, Paged, RuleView
 from console.service.bulk import Action, Result
 from console.service.errors import RefusedError
+from console.web import rule_effect
 from console.web import words as languages
 from console.web.layout import notice, table
 from console.web.markup import Html, h, joined, url
@@ -52,7 +53,7 @@ def _asked(visit: Visit) -> dict[str, str]:
 def _done(visit: Visit) -> Html | None:
     said = visit.query.get("said", "")
     if said == "saved":
-        return notice(visit.words("saved"))
+        return rule_effect.saved(visit)
     if said == "bulk":
         counts = {name: visit.query.get(name, "0")[:6] for name in ("done", "all")}
         return notice(visit.words("bulk.finished", **counts))

@@ -112,6 +112,15 @@ _decode_state = msgspec.msgpack.Decoder(EntityState).decode
 _decode_int = msgspec.msgpack.Decoder(int).decode
 
 
+def entity_of(key: bytes, value: bytes) -> tuple[str, str, EntityState] | None:
+    """Company, id and state of an entity, of one record of a state's changelog; None: it is about the log
+    itself. Raises msgspec.DecodeError."""
+    if key.startswith(b"\x00"):
+        return None
+    company, entity_id = split_key(key)
+    return company, entity_id, _decode_state(value)
+
+
 class EntityStage:
     """One partition of one entity topic. Not thread-safe; one call at a time."""
 

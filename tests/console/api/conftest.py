@@ -58,6 +58,10 @@ NAMES = (
     "suppressions",
     "users",
     "audit",
+    "consents",
+    "orders-state",
+    "leads-state",
+    "appointments-state",
     "delivery-log",
 )
 RIVAL = "zenith"

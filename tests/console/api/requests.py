@@ -82,4 +82,5 @@ def requests_about(company: str, spot: Spot) -> dict[str, Request]:
         found[f"get_{name}"] = Request(path={"id": id_})
         found[f"replace_{name}"] = Request(plain(kind, id_), {"id": id_}, IF)
         found[f"delete_{name}"] = Request(path={"id": id_}, headers=IF)
+    found["weigh_rule"] = found["create_rule"]
     return found

@@ -103,6 +103,7 @@ ROLES: dict[str, Role | None] = {
     "get_company": Role.VIEWER,
     "replace_company": Role.ADMIN,
     "bulk_rules": Role.EDITOR,
+    "weigh_rule": Role.EDITOR,
     "list_suppressions": Role.VIEWER,
     "add_suppression": Role.ADMIN,
     "find_suppression": Role.ADMIN,

@@ -45,6 +45,7 @@ def test_a_rule_is_made_changed_and_deleted(shared: Spot) -> None:
     assert answer.etag == f'"{rule["version"]}"'
     assert (rule["changed_by"], rule["company"]) == ("editor@acme", C)
     path = f"{RULES}/{rule['id']}"
+    assert rule.pop("effect")["messages"] == 0
     assert shared.get(path).json == rule
     changed = put(shared, {**rule, "delay": 30}, answer.etag)
     assert (changed.status, changed.json["delay"]) == (200, 30)
