@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -92,7 +92,7 @@ async def create_template(visit: Visit) -> Answer:
     assert visit.who is not None
     own = "\0".join(("page", visit.who.id, visit.shop.id, key))
     try:
-        body = read(TemplateForm, {"name": name, "texts": msgspec.to_builtins(_written(texts))})
+        body = read(TemplateForm, {"name": name, "texts": msgspec.to_builtins(written(texts))})
         await shop.creator("template")(visit.call(body=body, key=own))
     except RefusedError as error:
         return _page(visit, name, texts, error.problems, key=key, status=422)
@@ -105,7 +105,7 @@ async def save_template(visit: Visit) -> Answer:
         return _page(visit, name, texts, _faults(visit, name, texts, template.id), template=template)
     version = visit.form.get("version", "")
     try:
-        body = read(TemplateForm, {"name": name, "texts": msgspec.to_builtins(_written(texts))})
+        body = read(TemplateForm, {"name": name, "texts": msgspec.to_builtins(written(texts))})
         wanted = int(version) if version.isascii() and version.isdigit() else ANY - 1
         await shop.replacer("template")(visit.call(body=body, path={"id": template.id}, version=wanted))
     except RefusedError as error:
@@ -137,7 +137,11 @@ def _found(visit: Visit) -> Template:
 
 
 def _given(visit: Visit) -> tuple[str, dict[str, TemplateText]]:
-    """Name and texts. A language that is added, or has nothing in it, comes along."""
+    return visit.form.get("name", ""), given_texts(visit)
+
+
+def given_texts(visit: Visit) -> dict[str, TemplateText]:
+    """A language that is added, or has nothing in it, comes along."""
     form = visit.form
     texts = {}
     for tag in form.getall("language", [])[:50]:
@@ -145,16 +149,16 @@ def _given(visit: Visit) -> tuple[str, dict[str, TemplateText]]:
     added = form.get("added", "")
     if added and added not in texts:
         texts[added] = TemplateText()
-    return form.get("name", ""), texts
+    return texts
 
 
-def _written(texts: dict[str, TemplateText]) -> dict[str, TemplateText]:
+def written(texts: dict[str, TemplateText]) -> dict[str, TemplateText]:
     """A language without any text is none."""
     return {tag: text for tag, text in texts.items() if text != TemplateText()}
 
 
 def _faults(visit: Visit, name: str, texts: dict[str, TemplateText], id_: str) -> Sequence[Problem]:
-    template = Template(id=id_, company=visit.shop.id, name=name, texts=_written(texts), version=1)
+    template = Template(id=id_, company=visit.shop.id, name=name, texts=written(texts), version=1)
     rules = [rule for rule in visit.catalog.rules_of(visit.shop.id) if rule.template_id == id_]
     return template_problems(template, rules, {visit.shop.language})
 
@@ -210,12 +214,9 @@ def _page(
     fields = Fields(words, problems)
     action = url("c", company, "templates", *([template.id] if template is not None else []))
     hidden = {"version": str(template.version)} if template is not None else {"key": key}
-    missing = {"": "-", **{tag: label for tag, label in LANGUAGES.items() if tag not in texts}}
-    options = [h("option", label, value=tag) for tag, label in missing.items()]
     adding = h(
         "div",
-        h("label", words("add.language"), for_="added"),
-        h("select", options, id="added", name="added"),
+        added_language(visit, texts),
         h("button", words("template.look"), name="look", value="yes", class_="quiet"),
         class_="row",
     )
@@ -224,7 +225,7 @@ def _page(
     )
     shown = [
         fields.text("name", name, maxlength=200, readonly=not editor),
-        [_language(visit, fields, tag, text, editor) for tag, text in texts.items()],
+        [language_box(visit, fields, tag, text, editor) for tag, text in texts.items()],
     ]
     form = h("div", shown)
     if editor:
@@ -233,7 +234,7 @@ def _page(
             visit.csrf(),
             [h("input", type="hidden", name=one, value=value) for one, value in hidden.items()],
             shown,
-            _variables(visit),
+            variable_buttons(visit),
             adding,
             saving,
             method="post",
@@ -249,7 +250,14 @@ def _page(
     return Page(title=title, body=[one for one in body if one is not None], status=status, at="templates")
 
 
-def _language(visit: Visit, fields: Fields, tag: str, text: TemplateText, editor: bool) -> Html:
+def added_language(visit: Visit, texts: Mapping[str, TemplateText]) -> Html:
+    missing = {"": "-", **{tag: label for tag, label in LANGUAGES.items() if tag not in texts}}
+    options = [h("option", label, value=tag) for tag, label in missing.items()]
+    label = h("label", visit.words("add.language"), for_="added")
+    return joined(label, h("select", options, id="added", name="added"))
+
+
+def language_box(visit: Visit, fields: Fields, tag: str, text: TemplateText, editor: bool) -> Html:
     words = visit.words
     shown = _preview(visit, tag, text)
     areas = []
@@ -303,7 +311,7 @@ def _shown(visit: Visit, tag: str, shown: Preview) -> Html:
     return h("div", parts, class_="preview")
 
 
-def _variables(visit: Visit) -> Html:
+def variable_buttons(visit: Visit) -> Html:
     """Put in where one writes, by a click; without script they are there to be copied."""
     shown = []
     for root, those in VARIABLES.items():
