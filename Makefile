@@ -33,7 +33,7 @@ test-browser: $(READY) ## Run the tests of the page in a real browser (needs Deb
 	$(BIN)/pytest -m browser $(ARGS)
 
 coverage: $(READY) ## Check that the domain's tests reach every branch of it
-	$(BIN)/pytest tests/streams/domain --cov=streams.domain --cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered
+	$(BIN)/pytest tests/streams/domain -n $(PARALLEL) --cov=streams.domain --cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered
 
 mutants: $(READY) ## Break the domain in many small ways and see that its tests notice (ARGS="--sample 60")
 	$(BIN)/python -m tests.mutation.run $(ARGS)
