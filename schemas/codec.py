@@ -17,6 +17,7 @@ from schemas.checks import check_change, check_record, refusal, to_record, witho
 from schemas.contracts import BY_RECORD, CHANGES, CONTRACTS
 from schemas.debezium import change_data, unwrap
 from schemas.errors import DecodeError, UnknownSchemaId
+from schemas.flat import flat_writer
 from schemas.records import Change, EntityKind, Facts, Record
 from schemas.registry import Registry
 
@@ -25,6 +26,7 @@ RecordT = TypeVar("RecordT", bound=Record)
 _CHANGE_JSON = msgspec.json.Decoder(Change)
 _JSON = {record: msgspec.json.Decoder(record) for record in BY_RECORD}
 _OWN = {name: wire.WriterSchema(contract.text).full for name, contract in CONTRACTS.items()}
+_FLAT = {record: flat_writer(_OWN[name]) for record, name in BY_RECORD.items()}
 
 Decoded = Change | DecodeError | None
 """One entry of a decoded batch; None is a tombstone (a null value), which says nothing about the entity."""
@@ -97,7 +99,11 @@ class Codec:
 
     def encode(self, record: Record) -> bytes:
         """The record in Avro. KeyError unless its contract was registered; nothing is checked."""
-        return self._encode(BY_RECORD[type(record)], record)
+        kind = type(record)
+        flat = _FLAT[kind]
+        if flat is None:
+            return self._encode(BY_RECORD[kind], record)
+        return flat.write(self._head(BY_RECORD[kind]), record)
 
     def decode(self, record: type[RecordT], raw: bytes) -> RecordT:
         """The record in ``raw``, Avro or JSON. DecodeError or UnknownSchemaId."""
@@ -167,10 +173,13 @@ class Codec:
         return unknown
 
     def _encode(self, name: str, record: Record) -> bytes:
+        return wire.write(self._head(name), _OWN[name], msgspec.to_builtins(record, builtin_types=(bytes,)))
+
+    def _head(self, name: str) -> bytes:
         head = self._headers.get(name)
         if head is None:
             head = self._headers[name] = wire.header(self._registry.ids[name])
-        return wire.write(head, _OWN[name], msgspec.to_builtins(record, builtin_types=(bytes,)))
+        return head
 
 
 def encode_json(record: Record) -> bytes:
