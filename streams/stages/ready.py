@@ -78,9 +78,9 @@ class ReadyRows:
                 self._enqueue(name)
 
     def take(self, now: int, rooms: Mapping[Channel, Room], limit: int) -> Sequence[_Name]:
-        """At most ``limit`` rows that are due, at most as many of each channel and company as ``rooms`` says;
-        one company after the other in turns. A row taken is not given again unless ``moved`` says where it
-        is."""
+        """Rows that are due: of each channel at most ``limit``, of each channel and company at most as many
+        as ``rooms`` says; one company after the other in turns. A row taken is not given again unless
+        ``moved`` says where it is."""
         self._read(now)
         taken: list[_Name] = []
         # Those without a rule first: by now they may have one, and a channel that is closed.
@@ -91,7 +91,7 @@ class ReadyRows:
 
     def _take(self, channel: Channel | None, room: Room, limit: int, taken: list[_Name]) -> None:
         companies = self._queues.get(channel, {})
-        most = min(limit, len(taken) + room.count)
+        most = len(taken) + min(limit, room.count)
         left = dict(room.companies)
         passed_over = 0
         while len(taken) < most and passed_over < len(companies):

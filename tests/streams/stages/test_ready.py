@@ -71,6 +71,14 @@ def test_nothing_is_taken_for_a_channel_without_room_and_all_for_the_other() -> 
     assert rows.take(ALL) == ["a0", "a1", "a2"]
 
 
+def test_a_channel_with_more_room_than_is_looked_at_does_not_keep_the_other_waiting() -> None:
+    rows = Rows("a", "b")
+    for number in range(20):
+        rows.put("a", number)
+    rows.put("b", 7, due=1, rule_id="email")
+    assert "b7" in rows.take({SMS: Room(1_000, "p"), EMAIL: Room(16, "p")}, limit=5)
+
+
 def test_one_company_after_the_other() -> None:
     rows = Rows("a", "b", "c")
     for number in range(1_000):
