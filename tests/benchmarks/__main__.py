@@ -1,6 +1,6 @@
 """All benchmarks, one after the other: ``python -m tests.benchmarks --size small|full``, or ``make bench``.
 
-``small`` is a look that proves the harness and compares roughly (half an hour on two quiet cores). ``full``
+``small`` is a look that proves the harness and compares roughly, each part in some two minutes. ``full``
 is what docs/performance.md is about: 500,000 changes, ten million timers; some hours, 30 GB of disk, a JDK of
 Java 17, Maven, redis-server and PostgreSQL, and a package index for Quix Streams and the peers' clients.
 
@@ -16,32 +16,47 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.benchmarks import growth, order_join, report, senders_bench, timers, worker_timers
+from tests.benchmarks import (
+    growth,
+    handover,
+    order_join,
+    report,
+    senders_bench,
+    timers,
+    worker_senders,
+    worker_timers,
+)
 from tests.benchmarks.measure import say
 from tests.benchmarks.systems import BenchError
 
 SIZES = {
     "small": {
-        "order_join": "--changes 50000 --slow-changes 10000 --customers 20000",
-        "timers": "--pending 0,200000 --count 50000",
-        "worker_timers": "--pending 20000 --count 10000 --burst 10000",
-        "growth": "--changes 20000 --rules 1000,10000 --companies 100,1000 --workers 1,2",
-        "senders": "",
+        "order_join": "--changes 20000 --slow-changes 5000 --customers 10000 --form json --runs 1",
+        "timers": "--pending 0,100000 --count 20000",
+        "handover": "--pending 50000 --steady 10000 --burst 10000",
+        "worker_timers": "--pending 10000 --count 5000 --burst 5000 --runs 1",
+        "growth": "--changes 10000 --rules 1000,10000 --companies 100,1000 --workers 1,2 --runs 1",
+        "senders": "--messages 1000 --rounds 1",
+        "worker_senders": "--messages 1000 --rounds 1",
     },
     "full": {
         "order_join": "",
         "timers": "--pending 0,1000000,5000000,10000000",
+        "handover": "--pending 10000000",
         "worker_timers": "--pending 10000000 --count 200000 --burst 100000",
         "growth": "",
         "senders": "--messages 5000",
+        "worker_senders": "",
     },
 }
 PROGRAMS: dict[str, Callable[[Sequence[str]], None]] = {
     "order_join": order_join.main,
     "timers": timers.main,
+    "handover": handover.main,
     "worker_timers": worker_timers.main,
     "growth": growth.main,
     "senders": senders_bench.main,
+    "worker_senders": worker_senders.main,
 }
 
 

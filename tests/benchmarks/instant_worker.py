@@ -1,4 +1,4 @@
-"""``carillon worker`` whose SMS provider answers at once, within the process: a program that the benchmarks
+"""``carillon worker`` whose providers answer at once, within the process: a program that the benchmarks
 start, configured by the worker's own settings. ``--entities``: it runs without sender agents.
 ``--workers N``: so many of them, each in a folder of its own within CARILLON_DATA, until this one is ended.
 
@@ -31,18 +31,18 @@ from streams.domain.messages import Accepted, Inquiry, Message, NotFound, Outcom
 class Instant:
     """Accepts every message at once."""
 
-    channel = Channel.SMS
-    name = "instant"
     bucket: Bucket | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.name = f"instant-{channel}"
         self._numbers = itertools.count(1)
 
     async def send(self, message: Message) -> Outcome:
-        return Accepted("instant", f"SM{next(self._numbers):032d}", segments=1)
+        return Accepted(self.name, f"SM{next(self._numbers):032d}", segments=1)
 
     async def inquire(self, message: Message, since: int, until: int) -> Inquiry:
-        return NotFound("instant")
+        return NotFound(self.name)
 
     async def close(self) -> None:
         """Nothing to release."""
@@ -50,7 +50,7 @@ class Instant:
 
 def senders(_: SenderSettings, __: Clock, ___: Usage | None = None) -> dict[Channel, list[Sender]]:
     """Instead of ``senders.factory.build_senders``."""
-    return {Channel.SMS: [Instant()]}
+    return {channel: [Instant(channel)] for channel in Channel}
 
 
 def main() -> None:

@@ -80,9 +80,12 @@ class Load:
                 language="en",
                 zone="Europe/Warsaw",
                 sms_sender="+48500000000",
+                email_sender_name=f"Shop {number}",
+                email_sender_address=f"shop@c{number}.example",
                 version=1,
             )
-            text = TemplateText(sms="{{ customer.first_name }}, order {{ entity.number }} is ready")
+            words = "{{ customer.first_name }}, order {{ entity.number }} is ready"
+            text = TemplateText(sms=words, subject="Your order", body=words)
             yield Template(id="t", company=company, texts={"en": text}, version=1)
             for status in ("new", *(f"s{n}" for n in range(2 * self.rules_each))):
                 yield Status(

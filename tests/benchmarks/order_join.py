@@ -43,7 +43,7 @@ from confluent_kafka.admin import AdminClient
 from deploy.local_kafka import LocalKafka
 from streams.kafka.offsets import SILENT
 from tests.benchmarks.load import Feeder, Load, Records
-from tests.benchmarks.measure import MIB, Spread, Table, machine, number, peak_memory, save, say
+from tests.benchmarks.measure import MIB, Spread, Table, folder_size, machine, number, peak_memory, save, say
 from tests.benchmarks.systems import (
     DEADLINE,
     BenchError,
@@ -85,6 +85,8 @@ class Result:
     memory: int
     written: dict[str, int]
     """Bytes in the broker's log by topic, compressed as they were sent, the warm-up's among them."""
+    stored: dict[str, int]
+    """Bytes of our stores on disk by changelog, when the worker has ended; the warm-up's among them."""
 
     @property
     def cost(self) -> float:
@@ -173,7 +175,8 @@ class Bench:
             profiler.wait(60)
         system.end()
         self._compare(system, early | hits, early_sends | sends)
-        result = Result(load.changes * (1 - first), used, seconds, memory, self._written(prefix))
+        written, stored = self._written(prefix), _stored(system.place.folder / "data", prefix)
+        result = Result(load.changes * (1 - first), used, seconds, memory, written, stored)
         say(f"{system.name}: {number(result.cost)} CPU s per 100,000, {memory / MIB:.0f} MB, {seconds:.0f} s")
         return result
 
@@ -240,6 +243,14 @@ class Bench:
             answer.result(30)
 
 
+def _stored(data: Path, prefix: str) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for folder in (*data.glob("*-[0-9]*"), *data.glob("worker-*/*-[0-9]*")):
+        name = folder.name.removeprefix(prefix).rpartition("-")[0]
+        found[name] = found.get(name, 0) + folder_size(folder)
+    return found
+
+
 def compare(systems: Sequence[str], plan: Plan, runs: int, slow_changes: int) -> Table:
     """Rounds of all systems, one after the other, so that a busy hour of the machine falls on all of them."""
     form = plan.load.form
@@ -274,10 +285,21 @@ def table(form: str, plan: Plan, found: dict[str, list[Result]], versions: dict[
         made.values[f"{key} memory"] = memory.middle
     ours = found.get("carillon")
     if ours:
+        changes = load.changes + plan.warm_up
         for topic, size in ours[-1].written.items():
-            made.values[f"bytes in {topic}"] = size / (load.changes + plan.warm_up)
+            made.values[f"bytes in {topic}"] = size / changes
         each = ", ".join(f"{topic} {number(size)}" for topic, size in topic_bytes(made))
         made.notes.append(f"carillon: bytes in the broker's log for each change, compressed: {each}")
+        warm = replace(load, changes=plan.warm_up, first=load.orders)
+        hits = len(load.outputs()[0] | warm.outputs()[0])
+        made.values["hits for each change"] = hits / changes
+        entity = ours[-1].stored.get("orders-state", 0) / (changes / load.each)
+        memory_ = ours[-1].stored.get("timers-changelog", 0) / hits
+        made.values |= {"entity disk": entity, "memory disk": memory_}
+        made.notes.append(
+            f"carillon: bytes on disk: {number(entity)} for each order's newest state, {number(memory_)} of "
+            "each message that went (its facts, its memory, and its share of the customers)"
+        )
     runs = max(len(results) for results in found.values())
     made.notes += [
         f"{load.changes:,} changes of {load.orders:,} orders, {load.rules:,} rules of {load.companies:,} "

@@ -1,13 +1,15 @@
 """Puts the tables of the last runs into docs/performance.md: ``python -m tests.benchmarks.report``.
 
-Everything between the two marks there is replaced; what a person has written around them stays.
+Everything between the two marks there is replaced; what a person has written around them stays. It also says
+what ``carillon capacity`` should reckon with (``Measured`` in console/capacity.py) after these runs.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,14 @@ ORDER = (
     "order-join-json",
     "order-join-avro",
     "timers-store",
+    "lateness-store",
     "timers-worker",
     "lateness",
     "end-to-end",
     "recovery",
     "growth",
     "senders",
+    "senders-worker",
 )
 
 
@@ -41,6 +45,35 @@ def main(given: Sequence[str] | None = None) -> None:
     if not found:
         parser.error(f"there are no tables in {options.out}: run make bench first")
     options.page.write_text(put(options.page.read_text(), found))
+    for name, value in capacity({one["table"]["name"]: one["table"]["values"] for one in found}).items():
+        sys.stdout.write(f"{name}: float = {value:,.3g}\n")
+
+
+def capacity(values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The fields of ``console.capacity.Measured`` that these tables have measured."""
+    join, timers = values.get("order-join-json", {}), values.get("timers-worker", {})
+    found: dict[str, float | None] = {
+        "change": join.get("carillon-entities cpu"),
+        "arm": _hundred_thousand(timers.get("armed")),
+        "send": _hundred_thousand(timers.get("sent")),
+        "provider_call": values.get("senders", {}).get("SMS ours", 0.0) / 10,
+        "rebuild": values.get("recovery", {}).get("rebuild cpu"),
+        "timer_disk": timers.get("disk"),
+        "memory_disk": join.get("memory disk"),
+        "entity_disk": join.get("entity disk"),
+        "change_wire": join.get("bytes in orders"),
+        "state_wire": join.get("bytes in orders-state"),
+    }
+    if "bytes in timers" in join:
+        topics = ("timers", "timers-changelog", "delivery-log")
+        written = sum(join[f"bytes in {topic}"] for topic in topics)
+        found["message_wire"] = written / join["hits for each change"]
+    return {name: value for name, value in found.items() if value}
+
+
+def _hundred_thousand(rate: float | None) -> float | None:
+    """CPU seconds for so many."""
+    return 100_000 / rate if rate else None
 
 
 def put(page: str, results: Sequence[dict[str, Any]]) -> str:

@@ -22,7 +22,7 @@ from typing import IO, Any
 import msgspec
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from deploy.fakes.sms import ACCOUNT
+from deploy.fakes.sms import ACCOUNT, TOKEN
 from deploy.local_kafka.jars import java
 from schemas import wire
 from schemas.codec import Codec
@@ -154,16 +154,21 @@ class System(ABC):
     def _peer_record(self, raw: bytes) -> Mapping[str, Any]:
         return msgspec.json.decode(raw, type=dict[str, Any])
 
-    def read(self, topic: str) -> list[bytes]:
-        """All values of a topic."""
+    def ends(self, topic: str) -> dict[int, int]:
+        """Where each partition of a topic ends."""
         name = self.place.prefix + topic
-        ends = self._ends.ends([name])[name]
+        return self._ends.ends([name])[name]
+
+    def read(self, topic: str, begin: Mapping[int, int] = {}) -> list[bytes]:
+        """All values of a topic, from these offsets on."""
+        name = self.place.prefix + topic
+        ends = self.ends(topic)
         consumer: Any = Consumer(
             {"bootstrap.servers": self.place.bootstrap, "group.id": "-", "enable.auto.commit": False}
         )
-        consumer.assign([TopicPartition(name, number, 0) for number in ends])
+        consumer.assign([TopicPartition(name, number, begin.get(number, 0)) for number in ends])
         found: list[bytes] = []
-        left = sum(ends.values())
+        left = sum(end - begin.get(number, 0) for number, end in ends.items())
         while len(found) < left:
             for message in consumer.consume(10_000, 1.0):
                 if message.error() is None:
@@ -222,8 +227,12 @@ class System(ABC):
 class Carillon(System):
     """The shipped worker with everything on; ``sends`` False: without its sender agents."""
 
-    def __init__(self, *, sends: bool = True, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, *, sends: bool = True, settings: Mapping[str, str] | None = None, shipped: bool = False
+    ) -> None:
+        """``shipped``: with the senders that the settings ask for, not one that answers at once."""
         super().__init__()
+        self._shipped = shipped
         self.name = "carillon" if sends else "carillon, entity agents"
         self.sends = sends
         self._settings = dict(settings or {})
@@ -240,6 +249,13 @@ class Carillon(System):
 
     def plan(self, place: Place) -> Sequence[TopicPlan]:
         return topic_plan(Settings(partitions=place.partitions, topic_prefix=place.prefix))
+
+    def join(self, other: Carillon, place: Place) -> None:
+        """Another worker of that one's group, instead of ``set_up``."""
+        self.place = place
+        self.load = other.load
+        self._ends = Offsets(place.bootstrap, {})
+        place.folder.mkdir(parents=True)
 
     def start(self) -> None:
         place = self.place
@@ -261,11 +277,14 @@ class Carillon(System):
         }
         environment: dict[str, str | None] = {name: None for name in os.environ if name.startswith(PREFIX)}
         environment |= {environment_name(name): value for name, value in settings.items()}
-        environment["BENCH_TOKEN"] = "token"
+        environment["BENCH_TOKEN"] = TOKEN
         for file in self._addresses():
             file.unlink(missing_ok=True)
         arguments = ["--workers", str(place.workers)] + ([] if self.sends else ["--entities"])
-        self.run([sys.executable, "-m", "tests.benchmarks.instant_worker", *arguments], environment)
+        program = ["tests.benchmarks.instant_worker", *arguments]
+        if self._shipped:
+            program = ["console", "worker"]
+        self.run([sys.executable, "-m", *program], environment)
 
     def hold(self) -> None:
         self.end()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
+from console.capacity import Measured
 from deploy.local_kafka import LocalKafka
-from tests.benchmarks import growth, report, timers, worker_timers
+from tests.benchmarks import growth, recovery, report, timers, worker_timers
 from tests.benchmarks.load import Load
 from tests.benchmarks.measure import Spread, Table, cpu, number, peak_memory, save
 from tests.benchmarks.order_join import Bench, Plan
 from tests.benchmarks.systems import BenchError
+from tests.benchmarks.world import World
 from tests.support.local_kafka import local_kafka
 
 __all__ = ["local_kafka"]
@@ -47,6 +49,14 @@ def test_tables_come_between_the_marks_of_the_page(tmp_path: Path) -> None:
     assert "old" not in text
     assert text.startswith("before\n")
     assert text.endswith("after\n")
+
+
+def test_what_the_calculator_reckons_with_comes_from_the_tables() -> None:
+    join = {"carillon-entities cpu": 9.0, "hits for each change": 0.25}
+    join |= {f"bytes in {topic}": 10.0 for topic in ("timers", "timers-changelog", "delivery-log")}
+    found = report.capacity({"order-join-json": join, "timers-worker": {"armed": 5_000.0}})
+    assert found == {"change": 9.0, "arm": 20.0, "message_wire": 120.0}
+    assert found.keys() <= {field.name for field in fields(Measured)}
 
 
 def test_the_page_of_performance_has_the_marks() -> None:
@@ -103,12 +113,14 @@ def test_a_system_whose_outputs_differ_counts_for_nothing(
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # starts many processes, on a machine that may be busy
 def test_timers_through_the_whole_worker(local_kafka: LocalKafka, tmp_path: Path) -> None:
-    world = worker_timers.World(local_kafka.bootstrap, tmp_path, partitions=2, in_flight=100)
+    world = World(local_kafka.bootstrap, tmp_path, partitions=2, in_flight=100)
     try:
         world.set_up()
         table = worker_timers.rates(world, pending=100, count=100, runs=1)
-        through = worker_timers.end_to_end(world, rate=20, seconds=2)
+        through = worker_timers.end_to_end(world, backlog=100, seconds=2)
+        after = recovery.measure(world, seconds=30)
     finally:
         world.worker.end()
     assert [row[0] for row in table.rows] == ["armed", "moved", "sent", "cancelled"]
     assert through.values["p99"] > 0
+    assert after.values["rebuild cpu"] > 0

@@ -363,6 +363,17 @@ def batch(folder: Path, pendings: Sequence[int], count: int) -> list[Pace]:
     return found
 
 
+def payload_alone(folder: Path, count: int = 100_000) -> float:
+    """Bytes on disk for each payload when nothing but payloads is kept: what they are when compressed."""
+    store = RocksStore(folder / "payloads", ("entities",), cache=SharedMemory())
+    payload = Chosen().payload
+    for begin in range(0, count, BATCH):
+        block = range(begin, begin + BATCH)
+        store.write([("entities", place.to_bytes(8, "big"), payload(place)) for place in block])
+    store.close()
+    return folder_size(folder) / count
+
+
 def peak_memory_here() -> float:
     import os  # noqa: PLC0415
 
@@ -399,7 +410,7 @@ def in_process_of_its_own(who: str, pendings: Sequence[int], count: int, base: P
         return [Pace(**json.loads(line)) for line in done.stdout.splitlines()]
 
 
-def table(paces: Sequence[Pace], missing: Sequence[str], count: int) -> Table:
+def table(paces: Sequence[Pace], missing: Sequence[str], count: int, payload: float = 0.0) -> Table:
     made = Table(
         "timers-store",
         "Timers by the store alone, per CPU second",
@@ -414,7 +425,9 @@ def table(paces: Sequence[Pace], missing: Sequence[str], count: int) -> Table:
             made.values[f"{pace.who} {pace.pending} {what}"] = value
         made.values[f"{pace.who} {pace.pending} disk"] = pace.disk
         made.values[f"{pace.who} {pace.pending} memory"] = pace.memory
-    made.notes = [f"{count:,} of each operation; payload of 300 bytes", *missing]
+    alone = f", {payload:.0f} of them on disk when nothing else is kept" if payload else ""
+    made.notes = [f"{count:,} of each operation; payload of 300 bytes{alone}", *missing]
+    made.values["payload disk"] = payload
     return made
 
 
@@ -433,7 +446,9 @@ def measure(pendings: Sequence[int], count: int, who: Sequence[str], base: Path 
                 paces += peer(one, folder, pendings, count)
             except LookupError as error:
                 missing.append(f"{one} was not there: {error}")
-    return table(paces, missing, count)
+    with place(base) as folder:
+        payload = payload_alone(folder)
+    return table(paces, missing, count, payload)
 
 
 def main(given: Sequence[str] | None = None) -> None:

@@ -1,5 +1,5 @@
-"""The order join as Faust's documentation shows it: agents, tables in RocksDB, JSON. A program of its own:
-``BENCH_BROKER``, ``BENCH_PREFIX`` and ``BENCH_FOLDER`` (with rules.csv) say where."""
+"""The order join as Faust's documentation shows it: agents, tables (in memory, with changelogs), JSON. A
+program of its own: ``BENCH_BROKER``, ``BENCH_PREFIX`` and ``BENCH_FOLDER`` (with rules.csv) say where."""
 
 from __future__ import annotations
 

@@ -14,13 +14,15 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 BATCH = 1_000
 BEGIN = 1_700_000_000_000
 SPREAD = 30 * 24 * 3600 * 1000
 PAYLOAD = json.dumps({"status_id": "s1", "title": "Chain, cassette and brakes", "text": "x1y2z3" * 36})
 _TICKS = os.sysconf("SC_CLK_TCK")
+
+ItemT = TypeVar("ItemT")
 
 
 def due_of(place: int) -> int:
@@ -253,7 +255,7 @@ def until(true: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
-def blocks(places: Sequence[int]) -> list[Sequence[int]]:
+def blocks(places: Sequence[ItemT]) -> list[Sequence[ItemT]]:
     return [places[begin : begin + BATCH] for begin in range(0, len(places), BATCH)]
 
 

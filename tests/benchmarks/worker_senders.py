@@ -1,0 +1,143 @@
+"""Senders with all that is around them: ``python -m tests.benchmarks.worker_senders``.
+
+The shipped ``carillon worker`` with its real senders and the same local servers that ``senders_bench`` has,
+so that what a message costs includes looking at it, rendering, the intent and the outcome in a changelog, and
+the delivery log. Timers are armed first and come due while the worker is away; then it sends them. Beside it,
+in the same round, the client library's plain use in a process that does nothing else. ``sms_in_flight`` and
+``smtp_connections`` are those of the plain use.
+
+examples:
+  python -m tests.benchmarks.worker_senders --messages 1000 --rounds 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvloop
+
+from deploy.local_kafka import LocalKafka
+from tests.benchmarks import senders_bench
+from tests.benchmarks.measure import Spread, Table, machine, save, say
+from tests.benchmarks.senders_bench import AT_ONCE, CONNECTIONS, LATENCY, Row
+from tests.benchmarks.systems import BenchError, Carillon
+from tests.benchmarks.world import World, now_ms, sent_at
+
+Rows = Callable[[int], AbstractAsyncContextManager[list[Row]]]
+
+
+@dataclass(slots=True)
+class Paces:
+    """Of several rounds: messages a second by the clock, microseconds of CPU for one."""
+
+    rates: list[float] = field(default_factory=list)
+    costs: list[float] = field(default_factory=list)
+
+    def add(self, rate: float, cost: float) -> None:
+        self.rates.append(rate)
+        self.costs.append(cost)
+
+
+def through(world: World, rule_id: str, count: int) -> tuple[float, float]:
+    """``count`` messages of a rule by the worker; (messages a second, microseconds of CPU for one)."""
+    worker = world.worker
+    orders, mark = world.fresh(count), world.mark()
+    due = now_ms() + 10_000 + 4 * count
+    world.send(world.commands.remind(n, due, rule_id) for n in orders)
+    world.settled(count)
+    worker.hold()
+    if now_ms() > due:
+        raise BenchError("they were due before all of them were armed: this machine is too busy")
+    time.sleep(max(0, due - now_ms()) / 1000)
+    worker.go()
+    began, used = time.monotonic(), worker.cpu()
+    world.settled(0)
+    seconds, used = time.monotonic() - began, worker.cpu() - used
+    sent_at(world.log(mark), dict.fromkeys(orders, due))
+    return count / seconds, used / count * 1e6
+
+
+async def plain(rows: Rows, port: int, count: int) -> tuple[float, float]:
+    async with rows(port) as found:
+        await senders_bench.measure(found[:1], count, 1)
+        return found[0].rates[0], found[0].costs[0]
+
+
+async def measure(messages: int, rounds: int, partitions: int) -> Table:
+    found = {name: Paces() for name in ("SMS, plain", "SMS, worker", "e-mail, plain", "e-mail, worker")}
+    with LocalKafka() as kafka, tempfile.TemporaryDirectory(prefix="carillon-bench-") as name:
+        folder = Path(name)
+        async with senders_bench.serve("sms", folder) as sms, senders_bench.mail_server(folder) as mail:
+            settings = {"sms_api": f"http://127.0.0.1:{sms}", "smtp_host": "127.0.0.1"}
+            settings |= {"smtp_port": str(mail), "smtp_tls": "none", "smtp_connections": str(CONNECTIONS)}
+            worker = Carillon(settings=settings | {"instance_id": "bench-1"}, shipped=True)
+            world = World(kafka.bootstrap, folder, partitions, AT_ONCE, worker)
+            try:
+                await asyncio.to_thread(world.set_up)
+                for turn in range(rounds):
+                    say(f"round {turn + 1} of {rounds}: SMS")
+                    found["SMS, plain"].add(*await plain(senders_bench.sms_rows, sms, messages))
+                    found["SMS, worker"].add(*await asyncio.to_thread(through, world, "rem", messages))
+                    say(f"round {turn + 1} of {rounds}: e-mail")
+                    found["e-mail, plain"].add(*await plain(senders_bench.email_rows, mail, messages))
+                    found["e-mail, worker"].add(*await asyncio.to_thread(through, world, "mail", messages))
+            finally:
+                worker.end()
+    return table(found, messages)
+
+
+def table(found: dict[str, Paces], messages: int) -> Table:
+    made = Table(
+        "senders-worker",
+        "Senders, rendering, changelog and delivery log included",
+        ("", "messages/s", "us of CPU each", "of the plain use, by wall", "by CPU"),
+    )
+    labels = {
+        "SMS, plain": "SMS: twilio client, plain use",
+        "SMS, worker": "SMS: the whole worker",
+        "e-mail, plain": "e-mail: aiosmtplib, bytes made before",
+        "e-mail, worker": "e-mail: the whole worker",
+    }
+    for name, own in found.items():
+        its = found[f"{name.partition(',')[0]}, plain"]
+        by_wall = Spread.of(a / b for a, b in zip(own.rates, its.rates, strict=True))
+        by_cpu = Spread.of(b / a for a, b in zip(own.costs, its.costs, strict=True))
+        rates, costs = Spread.of(own.rates), Spread.of(own.costs)
+        made.rows.append((labels[name], str(rates), str(costs), str(by_wall), str(by_cpu)))
+        made.values[f"{name} cpu"] = costs.middle
+        made.values[f"{name} wall ratio"] = by_wall.middle
+    made.notes = [
+        f"{messages:,} messages in each round; SMS: {AT_ONCE} at once, {LATENCY * 1000:.0f} ms until an "
+        f"answer; e-mail: {CONNECTIONS} connections",
+    ]
+    return made
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        "python -m tests.benchmarks.worker_senders",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--messages", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--partitions", type=int, default=4)
+    parser.add_argument("--out", type=Path, default=Path("bench-out"))
+    options = parser.parse_args(given)
+    made = uvloop.run(measure(options.messages, options.rounds, options.partitions))
+    save(options.out, [made], machine())
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except BenchError as error:
+        sys.exit(f"benchmark: {error}")
