@@ -220,6 +220,11 @@ class CountQuery(Form, frozen=True, kw_only=True):
     rule_id: Text = ""
 
 
+class TrafficQuery(Form, frozen=True, kw_only=True):
+    days: Annotated[int, Meta(ge=1, le=60)] = 14
+    """With today."""
+
+
 class AuditQuery(Page, frozen=True, kw_only=True):
     user: Text = ""
     kind: Text = ""

@@ -10,10 +10,11 @@ from console.api.forms import (
     PendingQuery,
     SuppressionForm,
     SuppressionQuery,
+    TrafficQuery,
 )
 from console.api.views import Paged, SuppressionView
 from console.index.queries import Place, Wanted
-from console.service import messages
+from console.service import channels, messages
 from console.service.edits import block, lift
 from console.service.errors import NotThereError, RefusedError
 from console.service.people import RANK, role_of
@@ -67,6 +68,14 @@ async def count_pending(call: Call) -> Reply:
         lambda queries: messages.counts(queries, catalog, call.company, wanted, query.by)
     )
     return Reply(value=Paged(items=tuple(found), next=None))
+
+
+async def get_traffic(call: Call) -> Reply:
+    days, desk = call.queried(TrafficQuery).days, call.desk
+    found = await desk.index.ask(
+        lambda queries: channels.traffic(queries, desk.catalog, desk.pauses, call.company, days, call.now)
+    )
+    return Reply(value=found)
 
 
 async def get_delivery(call: Call) -> Reply:

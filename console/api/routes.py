@@ -27,6 +27,7 @@ from console.api.forms import (
     SuppressionForm,
     SuppressionQuery,
     TemplateForm,
+    TrafficQuery,
 )
 from console.api.views import (
     BulkView,
@@ -38,6 +39,7 @@ from console.api.views import (
     SessionView,
     SuppressionView,
 )
+from console.service.channels import TrafficView
 from console.service.effect import Effect
 from console.service.messages import CountView, MessageView
 from schemas.records import AuditEntry, Company, Location, Role, Status, Template
@@ -291,6 +293,16 @@ ROUTES: tuple[Route, ...] = (
         role=VIEWER,
         query=CountQuery,
         answer=Paged[CountView],
+    ),
+    Route(
+        method="GET",
+        path=f"{COMPANY}/channels",
+        name="get_traffic",
+        summary="How the channels are, what went over them day by day, and why the rest did not.",
+        handler=messages.get_traffic,
+        role=VIEWER,
+        query=TrafficQuery,
+        answer=TrafficView,
     ),
     Route(
         method="GET",

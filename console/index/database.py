@@ -10,7 +10,7 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 """Raised with every change of the tables: a file of another format is thrown away."""
 
 MEMORY = ":memory:"
@@ -28,13 +28,17 @@ CREATE TABLE position (
 CREATE TABLE delivery (
     company TEXT NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, entity_id TEXT NOT NULL,
     customer_id TEXT NOT NULL, rule_id TEXT NOT NULL, location_id TEXT NOT NULL, state TEXT NOT NULL,
-    pending INTEGER NOT NULL, moment INTEGER NOT NULL, transition INTEGER NOT NULL, record BLOB NOT NULL,
+    pending INTEGER NOT NULL, moment INTEGER NOT NULL, transition INTEGER NOT NULL, channel TEXT NOT NULL,
+    reason TEXT NOT NULL, record BLOB NOT NULL,
     PRIMARY KEY (company, id)
 );
-CREATE INDEX delivery_by_moment ON delivery (company, moment, id, state, rule_id, location_id, kind);
+CREATE INDEX delivery_by_moment ON delivery (
+    company, moment, id, state, rule_id, location_id, kind, channel, reason
+);
 CREATE INDEX delivery_by_entity ON delivery (company, kind, entity_id);
 CREATE INDEX delivery_by_customer ON delivery (company, customer_id, moment, id);
-CREATE INDEX delivery_pending ON delivery (company, moment, id, rule_id, location_id) WHERE pending;
+CREATE INDEX delivery_pending ON delivery (company, moment, id, rule_id, location_id, state, channel)
+WHERE pending;
 CREATE TABLE step (
     company TEXT NOT NULL, id TEXT NOT NULL, transition INTEGER NOT NULL, state TEXT NOT NULL,
     reason TEXT NOT NULL, at INTEGER NOT NULL, moment INTEGER, note TEXT NOT NULL,

@@ -53,6 +53,14 @@ class Step:
     note: str
 
 
+class Outcome(NamedTuple):
+    quarter: int
+    """The beginning of a quarter of an hour, in milliseconds."""
+    channel: str
+    state: DeliveryState
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """Which messages; what is empty (or None) does not matter. ``since`` and ``until``: milliseconds of the
@@ -163,6 +171,26 @@ class Queries:
             "SELECT record FROM customer WHERE company = ? AND id = ?", (company, id_)
         ).fetchone()
         return None if row is None else _customer(row[0])
+
+    def outcomes(self, company: str, since: int) -> Counter[Outcome]:
+        """Messages whose moment was ``since`` (milliseconds) or later, and that do not wait any more."""
+        rows = self._database.execute(
+            f"SELECT moment / {QUARTER} AS quarter, channel, state, reason, count(*) FROM delivery "  # noqa: S608 - of constants
+            "WHERE company = ? AND moment >= ? AND NOT pending GROUP BY quarter, channel, state, reason",
+            (company, since),
+        )
+        return Counter(
+            {Outcome(row[0] * QUARTER, row[1], DeliveryState(row[2]), row[3]): row[4] for row in rows}
+        )
+
+    def retrying(self, company: str) -> Counter[str]:
+        """Messages that wait for another try, by channel."""
+        rows = self._database.execute(
+            "SELECT channel, count(*) FROM delivery "
+            "WHERE company = ? AND pending AND state = ? GROUP BY channel",
+            (company, DeliveryState.RETRYING.value),
+        )
+        return Counter(dict(rows.fetchall()))
 
     # --- the rest
 

@@ -19,11 +19,12 @@ _encode = msgspec.json.encode
 _packed = msgspec.msgpack.encode
 
 _DELIVERY = """
-INSERT INTO delivery VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO delivery VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (company, id) DO UPDATE SET
     location_id = CASE WHEN excluded.location_id = '' THEN location_id ELSE excluded.location_id END,
     state = excluded.state, pending = excluded.pending, moment = excluded.moment,
-    transition = excluded.transition, record = excluded.record
+    transition = excluded.transition, channel = excluded.channel, reason = excluded.reason,
+    record = excluded.record
 WHERE excluded.transition > delivery.transition
 """
 _SUPPRESSION = """
@@ -95,6 +96,8 @@ def put_deliveries(database: sqlite3.Connection, found: Sequence[Delivery]) -> N
                 one.state in PENDING,
                 moment_of(one),
                 one.transition,
+                one.channel,
+                one.reason,
                 _encode(one),
             )
             for one, location in _newest(found)

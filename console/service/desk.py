@@ -8,6 +8,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from agents.connections import RECORDS, broker_errors, registry_config
 from agents.reference import ReferenceTables
@@ -16,11 +17,13 @@ from console.index.index import TOPICS as INDEXED
 from console.index.index import Index
 from console.service.edits import Edit
 from console.service.errors import NotWrittenError
+from console.service.pausing import Stop, follow_pauses
 from console.service.people import People
 from schemas.codec import Codec
 from schemas.contracts import TOPICS as CONTRACTS
 from schemas.records import User
 from schemas.registry import open_registry
+from senders.pauses import Pauses
 from streams.clock import Clock, clock_of
 from streams.domain.catalog import Catalog
 from streams.kafka.offsets import Offsets
@@ -54,6 +57,8 @@ class Desk:
         tables: ReferenceTables,
         people: People,
         users: Follower[User],
+        pauses: Pauses,
+        stops: Follower[Stop],
         index: Index,
         producer: BatchProducer,
         codec: Codec,
@@ -64,7 +69,9 @@ class Desk:
         self.index = index
         self.clock: Clock = clock_of(settings.clock)
         self._tables = tables
+        self.pauses = pauses
         self._users = users
+        self._stops = stops
         self._producer = producer
         self._codec = codec
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -126,10 +133,13 @@ class Desk:
         reasons = []
         if self._tables.reader.failure is not None:
             reasons.append(f"the tables are no longer read: {self._tables.reader.failure!r}")
-        for follower in (self._users, *self.index.followers.values()):
+        for follower in self._followers():
             if follower.failure is not None:
                 reasons.append(f"{follower.name} is no longer read: {follower.failure!r}")
         return reasons
+
+    def _followers(self) -> list[Follower[Any]]:
+        return [self._users, self._stops, *self.index.followers.values()]
 
     def not_ready(self) -> list[str]:
         """Why nothing can be asked yet, or for the moment."""
@@ -138,7 +148,7 @@ class Desk:
             return reasons
         if self._tables.reader.last_confirmed() > _TABLE_AGE:
             reasons.append("the tables have not been read lately")
-        for follower in (self._users, *self.index.followers.values()):
+        for follower in self._followers():
             if not follower.caught_up:
                 reasons.append(f"{follower.name} is being read for the first time")
         return reasons
@@ -150,7 +160,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     OSError where no index can be made."""
     security = librdkafka_config(settings)
     prefix = settings.topic_prefix
-    topics = [prefix + name for name in (*_TABLES, *INDEXED, "users")]
+    topics = [prefix + name for name in (*_TABLES, *INDEXED, "users", "pauses")]
     registry = open_registry(registry_config(settings))
     with broker_errors(settings):
         ends = await asyncio.to_thread(
@@ -173,6 +183,8 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     users: Follower[User] = Follower(
         settings, "users", whole(User), lambda: lambda found, _: people.put(found)
     )
+    pauses = Pauses()
+    stops = follow_pauses(settings, pauses)
     producer = BatchProducer(
         settings.broker, security, partitions=lambda topic: len(ends[topic]), timeout_ms=_PRODUCE_WITHIN
     )
@@ -180,9 +192,11 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     try:
         await tables.start()
         users.start()
-        yield Desk(settings, catalog, tables, people, users, index, producer, codec)
+        stops.start()
+        yield Desk(settings, catalog, tables, people, users, pauses, stops, index, producer, codec)
     finally:
         await asyncio.to_thread(users.stop)
+        await asyncio.to_thread(stops.stop)
         await index.stop()
         await tables.reader.stop()
         await producer.stop()

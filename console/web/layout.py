@@ -9,7 +9,7 @@ from console.web.visits import Page, Visit
 from console.web.words import LANGUAGES, Words
 from streams.domain.problems import Problem
 
-MENU = ("rules", "templates", "pending", "feed", "deliveries", "hours")
+MENU = ("rules", "templates", "pending", "feed", "deliveries", "channels", "hours")
 """Pages of a company, in the menu's order; each is a word and a part of the path."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from console.web import entrance, hours, messages, rule_form, rule_list, templates
+from console.web import channels, entrance, hours, messages, rule_form, rule_list, templates
 from console.web.visits import Handler, PageRoute
 from schemas.records import Role
 
@@ -47,5 +47,6 @@ ROUTES: tuple[PageRoute, ...] = (
     _get(f"{_C}/pending", "pending", messages.show_pending),
     _get(f"{_C}/deliveries", "deliveries", messages.search),
     _get(f"{_C}/deliveries/{{id}}", "delivery", messages.show_delivery),
+    _get(f"{_C}/channels", "channels", channels.show_channels),
     _get(f"{_C}/hours", "hours", hours.show_hours),
 )

@@ -121,6 +121,7 @@ def test_nothing_is_cut_off_on_a_narrow_screen(place: Spot, chromium: Chromium) 
         "templates",
         "templates/t",
         "pending",
+        "channels",
         "hours",
         "feed/appointment/A-1",
         "deliveries",

@@ -57,6 +57,7 @@ NAMES = (
     "mailboxes",
     "suppressions",
     "users",
+    "pauses",
     "audit",
     "consents",
     "orders-state",

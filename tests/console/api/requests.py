@@ -66,6 +66,7 @@ def requests_about(company: str, spot: Spot) -> dict[str, Request]:
         "get_feed": Request(path={"kind": "appointment", "id": entity}),
         "list_pending": Request(),
         "count_pending": Request(),
+        "get_traffic": Request(),
         "list_audit": Request(),
         "describe": Request(),
     }

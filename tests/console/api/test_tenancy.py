@@ -113,6 +113,7 @@ ROLES: dict[str, Role | None] = {
     "get_feed": Role.VIEWER,
     "list_pending": Role.VIEWER,
     "count_pending": Role.VIEWER,
+    "get_traffic": Role.VIEWER,
     "list_audit": Role.EDITOR,
     **{
         f"{verb}_{name}": Role.EDITOR

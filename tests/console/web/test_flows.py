@@ -233,6 +233,7 @@ def test_every_page_in_every_language(place: Spot, enter: Enter) -> None:
         "templates/t",
         "pending",
         "deliveries",
+        "channels",
         "hours",
     )
     for tag in ("en", "es", "pl", "pt", "de", "fr"):

@@ -31,6 +31,7 @@ READ = {
     "pending",
     "deliveries",
     "delivery",
+    "channels",
     "hours",
 }
 WRITE = {

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from console.service.bulk import Action, Result
+from console.service.channels import Flow
 from console.service.messages import By, Part
 from console.web.words import LANGUAGES, WORDS, words_for
 from schemas.records import Channel, DeliveryState, EntityKind, Role, RuleKind, Trigger, Unit
@@ -28,6 +29,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "part": tuple(Part),
     "by": tuple(By),
     "bulk": tuple(Action),
+    "flow": tuple(Flow),
     "result": tuple(Result),
     "error": CODES,
 }
