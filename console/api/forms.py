@@ -39,6 +39,20 @@ class Form(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Base of all: a name that is not known is an error, not a typing mistake that nobody sees."""
 
 
+class TextForm(TemplateText, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    sms: Annotated[str, Meta(max_length=5_000)] = ""
+    subject: Annotated[str, Meta(max_length=1_000)] = ""
+    body: Annotated[str, Meta(max_length=50_000)] = ""
+
+
+class TemplateForm(Form, frozen=True, kw_only=True):
+    id: Text = ""
+    name: Text = ""
+    texts: Annotated[dict[Text, TextForm], Meta(max_length=50)]
+    company: Any = None
+    version: Any = None
+
+
 class RuleForm(Form, frozen=True, kw_only=True):
     id: Text = ""
     """Empty: one is made."""
@@ -54,7 +68,9 @@ class RuleForm(Form, frozen=True, kw_only=True):
     working_hours_only: bool = False
     channel: Channel
     mailbox_id: Text = ""
-    template_id: Text
+    template_id: Text = ""
+    template: TemplateForm | None = None
+    """One that is made with the rule, in the place of ``template_id``."""
     locations: Annotated[tuple[Text, ...], Meta(max_length=2000)] | None = None
     only_if_still: bool = False
     max_lateness: Long | None = None
@@ -66,20 +82,6 @@ class RuleForm(Form, frozen=True, kw_only=True):
     occasion: Any = None
     segments: Any = None
     effect: Any = None
-
-
-class TextForm(TemplateText, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    sms: Annotated[str, Meta(max_length=5_000)] = ""
-    subject: Annotated[str, Meta(max_length=1_000)] = ""
-    body: Annotated[str, Meta(max_length=50_000)] = ""
-
-
-class TemplateForm(Form, frozen=True, kw_only=True):
-    id: Text = ""
-    name: Text = ""
-    texts: Annotated[dict[Text, TextForm], Meta(max_length=50)]
-    company: Any = None
-    version: Any = None
 
 
 class LocationForm(Form, frozen=True, kw_only=True):

@@ -174,7 +174,7 @@ def creator(name: str) -> Handler:
                 return _made(kind, old, desk.catalog)
             edit = create(desk.catalog, record, call.author)
             await desk.write([edit])
-            return _made(kind, _read_back(kind, call, record.id), desk.catalog)
+            return _made(kind, read_back(kind, call, record.id), desk.catalog)
 
     return create_record
 
@@ -192,7 +192,7 @@ def replacer(name: str) -> Handler:
             edit = replace(desk.catalog, record, call.version, call.author)
             if edit is not None:
                 await desk.write([edit])
-            new = _read_back(kind, call, id_)
+            new = read_back(kind, call, id_)
             return Reply(value=seen(new, desk.catalog), version=new.version)
 
     return replace_record
@@ -253,7 +253,7 @@ def record_of(kind: RecordKind, call: Call, id_: str) -> Any:
         raise RefusedError([Problem("id", f"is {id_!r} in the path; an id is never changed")])
     if getattr(form, "company", None) not in (None, call.company):
         raise RefusedError([Problem("company", f"is {call.company!r} in the path")])
-    own = {"id": id_ or form.id or _new_id(call.key), "version": 0}
+    own = {"id": id_ or form.id or new_id(call.key), "version": 0}
     if kind.name != "company":
         own["company"] = call.company
     if isinstance(form, MailboxForm):
@@ -293,7 +293,7 @@ def _mailbox(form: MailboxForm, call: Call, id_: str) -> Mailbox:
     return msgspec.structs.replace(old, users=form.users, connected=form.connected)
 
 
-def _new_id(key: str) -> str:
+def new_id(key: str) -> str:
     """The same for the same Idempotency-Key: also after a crash nothing is made twice."""
     return (
         hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:24]
@@ -306,7 +306,7 @@ def _made(kind: RecordKind, record: ShopRecord, catalog: Catalog) -> Reply:
     return Reply(value=seen(record, catalog), status=201, version=record.version)
 
 
-def _read_back(kind: RecordKind, call: Call, id_: str) -> ShopRecord:
+def read_back(kind: RecordKind, call: Call, id_: str) -> ShopRecord:
     found = kind.find(call.desk.catalog, call.company, id_)
     if found is None:  # another console, or carillon apply, has deleted it meanwhile
         raise InUseError(f"the {kind.name} {id_!r} was deleted at the same moment")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from console.index.queries import Queries, Wanted
+from console.service.alone import with_these
 from console.service.errors import UnconfirmedError
 from schemas.records import Channel, Customer, Rule, RuleKind
 from streams.domain.catalog import Catalog
@@ -48,7 +49,7 @@ def effect(queries: Queries, rule: Rule, catalog: Catalog, blocked: Blocked, now
     messages = too_late = looked = 0
     reached: dict[str, bool] = {}
     if rule.kind is RuleKind.REMINDER and rule.enabled:
-        alone = _with_this_rule_alone(catalog, rule)
+        alone = with_these(catalog, company, rule)
         for entity_id, state, customer in queries.upcoming(company, rule.entity, now):
             looked += 1
             if looked > MOST:
@@ -77,20 +78,6 @@ def expect_confirmed(found: Effect, confirmed: int, limit: int) -> None:
     and whoever saves it has not been shown as many."""
     if found.messages - found.pending > limit and found.messages > confirmed:
         raise UnconfirmedError(found)
-
-
-def _with_this_rule_alone(catalog: Catalog, rule: Rule) -> Catalog:
-    """So that the domain can be asked about a rule that nobody has read yet."""
-    alone = Catalog()
-    company = catalog.company(rule.company)
-    if company is not None:
-        alone.apply(company)
-    for status in catalog.statuses_of(rule.company):
-        alone.apply(status)
-    for location in catalog.locations_of(rule.company):
-        alone.apply(location)
-    alone.apply(rule)
-    return alone
 
 
 def _armed(rule: Rule, entity_id: str, state: EntityState) -> Pending:

@@ -21,7 +21,7 @@ from console.service.errors import (
     RefusedError,
     UnconfirmedError,
 )
-from console.web import rule_effect
+from console.web import rule_effect, rule_text
 from console.web.layout import Fields, notice
 from console.web.markup import Html, h, url
 from console.web.reading import read
@@ -62,12 +62,12 @@ async def create_rule(visit: Visit) -> Answer:
     own = _own(visit, key)
     given = _given(visit, entity, kind)
     try:
-        form = read(RuleForm, given)
+        form = read(RuleForm, rule_text.as_form(given))
         if "look" in visit.form:
             return _page(visit, entity, kind, given, key=key, effect=await _weighed(visit, form))
         reply = await rules.create_rule(visit.call(query=_confirmed(visit), body=form, key=own))
     except RefusedError as error:
-        return _page(visit, entity, kind, given, error.problems, key=key, status=422)
+        return _page(visit, entity, kind, given, rule_text.on_page(error.problems), key=key, status=422)
     except UnconfirmedError as error:
         return _page(visit, entity, kind, given, key=key, effect=error.effect, asks=True, status=409)
     return _saved(visit, reply)
@@ -79,7 +79,7 @@ async def save_rule(visit: Visit) -> Answer:
     version = visit.form.get("version", "")
     sort = rule.entity, rule.kind
     try:
-        form = read(RuleForm, given)
+        form = read(RuleForm, rule_text.as_form(given))
         if "look" in visit.form:
             found = await _weighed(visit, msgspec.structs.replace(form, id=rule.id))
             return _page(visit, *sort, given, rule=rule, effect=found)
@@ -87,7 +87,8 @@ async def save_rule(visit: Visit) -> Answer:
         call = visit.call(query=_confirmed(visit), body=form, path={"id": rule.id}, version=wanted)
         reply = await rules.replace_rule(call)
     except RefusedError as error:
-        return _page(visit, *sort, given, error.problems, rule=rule, status=422)
+        problems = rule_text.on_page(error.problems)
+        return _page(visit, *sort, given, problems, rule=rule, status=422)
     except UnconfirmedError as error:
         return _page(visit, *sort, given, rule=rule, effect=error.effect, asks=True, status=409)
     except ChangedError:
@@ -174,7 +175,7 @@ def _given(visit: Visit, entity: EntityKind, kind: RuleKind) -> dict[str, Any]:
         given["mailbox_id"] = form.get("mailbox_id", "")
     if has_locations(entity) and form.get("where") == _CHOSEN:
         given["locations"] = form.getall("locations", [])
-    return given
+    return given | rule_text.given(visit)
 
 
 # --- the form
@@ -215,11 +216,12 @@ def _page(
         fields.check("enabled", bool(given.get("enabled"))),
         h("button", words("effect.sure") if asks else words("save")),
         " ",
-        h("button", words("effect.look"), name="look", value="yes", class_="quiet"),
+        h("button", words("bulk.look"), name="look", value="yes", class_="quiet"),
         " ",
         h("a", words("back"), href=url("c", company, "rules", entity=entity)),
         method="post",
         action=action,
+        data_preview=url("c", company, "templates", "preview"),
     )
     body = [fields.summary(), form]
     if effect is not None:
@@ -303,6 +305,8 @@ def _how(visit: Visit, fields: Fields, given: Given) -> Html:
         fields.choice("channel", channels, _text(given, "channel")),
         fields.choice("mailbox_id", mailboxes, chosen, empty=words("own_address"), when="channel=email"),
         fields.choice("template_id", templates, _text(given, "template_id"), empty="-"),
+        fields.check("new_text", bool(given.get("new_text"))),
+        rule_text.box(visit, fields, given),
     )
 
 

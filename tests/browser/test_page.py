@@ -30,7 +30,7 @@ def test_a_reminder_is_set_up_and_its_message_followed(place: Spot, chromium: Ch
     chromium.click("#where-chosen")
     chromium.click("#location-north")
     chromium.click("#location-south")
-    chromium.click("main form button")
+    chromium.button("Save")
     chromium.until("Saved.")
     assert "1 day before the scheduled time" in chromium.text
     assert "North, South" in chromium.text

@@ -99,3 +99,55 @@ def test_an_edited_rule_is_counted_and_asked_about_too(booked: Spot, editor: Bro
     found = booked.desk.catalog.rule(C, rule.id)
     assert found is not None
     assert found.enabled
+
+
+WRITTEN = [
+    ("new_text", "yes"),
+    ("text_name", "See you"),
+    ("language", "en"),
+    ("en.sms", "See you {{ entity.date }}"),
+]
+
+
+def test_a_text_is_written_in_the_form_and_saved_with_the_rule(booked: Spot, editor: Browser) -> None:
+    few = [one for one in REMINDER if one not in (("locations", "north"), ("name", "The day before"))]
+    form = [*new_form(editor), ("name", "With a text"), *few]
+    assert 'id="new_text"' in editor.page
+    wrong = [("en.sms", "{{ entity.dat }}") if one[0] == "en.sms" else one for one in WRITTEN]
+    page = editor.post(f"/c/{C}/rules", [*form, *wrong, ("offset", "x")])
+    assert editor.status == 422
+    assert 'id="texts.en.sms-problem"' in page
+    assert 'aria-describedby="texts.en.sms-problem"' in page
+    assert 'href="#texts.en.sms"' in page
+    assert 'value="See you"' in page
+    assert "With a text" not in names(booked)
+    assert "See you" not in {one.name for one in booked.desk.catalog.templates_of(C)}
+
+    page = editor.post(f"/c/{C}/rules", [*form, *WRITTEN, ("added", "pl"), ("look", "yes")])
+    assert "Messages to come by it: 0." in page
+    assert '<p class="bubble" data-shows="sms" lang="en">See you ' in page
+    assert 'name="pl.sms"' in page
+    page = editor.post(f"/c/{C}/rules", [*form, *WRITTEN, ("language", "pl"), ("pl.sms", "")])
+    assert "Saved." in page
+    editor.post(f"/c/{C}/rules", [*form, *WRITTEN])  # a second click
+    (rule,) = [one for one in booked.desk.catalog.rules_of(C) if one.name == "With a text"]
+    (text,) = [one for one in booked.desk.catalog.templates_of(C) if one.name == "See you"]
+    assert rule.template_id == text.id
+    assert list(text.texts) == ["en"]
+
+
+def test_what_is_missing_of_the_text_stands_at_its_fields(booked: Spot, editor: Browser) -> None:
+    form = [
+        *new_form(editor),
+        *REMINDER,
+        ("new_text", "yes"),
+        ("language", "en"),
+        ("en.subject", "Hi"),
+        ("en.body", "Hi"),
+    ]
+    page = editor.post(f"/c/{C}/rules", form)
+    assert editor.status == 422
+    assert 'id="texts-problem"' in page
+    assert "it needs an SMS text in en" in page
+    editor.post(f"/c/{C}/rules", [*new_form(editor), *REMINDER, ("new_text", "yes"), ("language", "en")])
+    assert editor.status == 422
