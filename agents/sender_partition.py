@@ -335,7 +335,7 @@ class SenderPartition:
         answer: Outcome | None = None
         try:
             await self._gate.until_owned()
-            withdrawn = self._stage.final_check(order)
+            withdrawn = self._stage.final_check(order, self._shared.clock.now())
             if withdrawn is None:
                 try:
                     answer = await sender.send(order.message)

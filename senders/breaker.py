@@ -25,10 +25,6 @@ _ACCOUNT = 30_000
 """First opening when the account itself is refused: somebody has to mend it."""
 
 
-_NOT_CALLED = frozenset({Reason.LATENESS, Reason.NO_SENDER})
-"""Why a sender gives a message back before it calls the provider."""
-
-
 class State(StrEnum):
     CLOSED = "closed"
     """It works."""
@@ -92,7 +88,7 @@ class Breaker:
         probed = turn is self._probe
         if probed:
             self._probe = None
-        if outcome is None or (isinstance(outcome, RetryAt) and outcome.reason in _NOT_CALLED):
+        if outcome is None or (isinstance(outcome, RetryAt) and not outcome.called):
             return
         failure = _failure(outcome)
         if isinstance(failure, RetryAt) and failure.after > 0:

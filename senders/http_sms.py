@@ -56,12 +56,11 @@ class HttpSms:
             return Rejected(self.name, Reason.CONTENT, "the text is not Unicode (half of a surrogate pair)")
         left = message.valid_until - self._clock.now()
         if left < 0:
-            return RetryAt(self.name, Reason.LATENESS, "it waited for its turn until it was of no more use")
+            return RetryAt(self.name, Reason.LATENESS, "it waited for its turn too long", called=False)
         sender = self._sender(message)
         if not sender:
-            return RetryAt(
-                self.name, Reason.NO_SENDER, "a messaging service of another provider is no sender"
-            )
+            why = "a messaging service of another provider is no sender"
+            return RetryAt(self.name, Reason.NO_SENDER, why, called=False)
         settings = self._settings
         body = _filled(settings.body, _values(message, sender, left))
         form = settings.format == "form"

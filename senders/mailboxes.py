@@ -299,4 +299,4 @@ def _later(message: EmailMessage, wait: NotUsable) -> RetryAt | NotUsable:
     """Not a failure, unless the message would be of no more use by then."""
     if message.valid_for and wait.wait >= message.valid_for * 1000:
         return wait
-    return RetryAt(PROVIDER, Reason.THROTTLED, wait.why, after=wait.wait)
+    return RetryAt(PROVIDER, Reason.THROTTLED, wait.why, after=wait.wait, called=False)

@@ -113,7 +113,7 @@ class SmtpEmail:
         if not message.from_address:
             # Perhaps the mailbox is connected again before the message is of no more use.
             without = f"mailbox {message.mailbox.id}: {way.why}; the company has no other sender address"
-            return RetryAt(PROVIDER, Reason.NO_SENDER, without, after=way.wait)
+            return RetryAt(PROVIDER, Reason.NO_SENDER, without, after=way.wait, called=False)
         outcome = await self._by_service(message, limit, _reply_to(message.mailbox.address))
         if isinstance(outcome, Accepted):
             return replace(outcome, sender=message.from_address, note=note)

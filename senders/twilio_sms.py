@@ -104,7 +104,7 @@ class TwilioSms:
             return Rejected(PROVIDER, Reason.CONTENT, "the text is not Unicode (half of a surrogate pair)")
         left = message.valid_until - self._clock.now()
         if left < 0:
-            return RetryAt(PROVIDER, Reason.LATENESS, "it waited for its turn until it was of no more use")
+            return RetryAt(PROVIDER, Reason.LATENESS, "it waited for its turn too long", called=False)
         try:
             created = await self._messages.create_async(**_parameters(message, left))
         except Refusal as refusal:

@@ -95,7 +95,8 @@ class Rejected:
 class RetryAt:
     """Known not to have been accepted. ``after`` is the provider's own wish in milliseconds (0: none);
     the stage adds backoff and jitter. ``pause_channel``: nothing will pass now (account, throttle).
-    ``elsewhere``: this account is not called any more, and another one may take the message at once."""
+    ``elsewhere``: this account is not called any more, and another one may take the message at once.
+    ``called`` False: nobody has refused it, it waits for its turn or for a sender."""
 
     provider: str
     reason: str
@@ -103,6 +104,7 @@ class RetryAt:
     after: int = 0
     pause_channel: bool = False
     elsewhere: bool = False
+    called: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from schemas.records import Channel, Customer, Delivery, ProviderEvent, Timer, TimerOp
+from schemas.records import Channel, Customer, Delivery, DeliveryState, ProviderEvent, Timer, TimerOp
 from streams.domain.catalog import Catalog
 from streams.domain.decide import refusal
 from streams.domain.ids import customer_key
@@ -19,7 +19,7 @@ from streams.domain.reasons import Reason
 from streams.domain.repeats import kept
 from streams.domain.triggers import LOCATION_CHANGED
 from streams.stages.arming import Entities, ReadChange, arm, clear, facts_key, look_again, refresh
-from streams.stages.firing import Firing, Options, Withdrawn
+from streams.stages.firing import Firing, Options, Withdrawn, too_late
 from streams.stages.ports import KeyValue, Write, prefix_end
 from streams.stages.ready import ReadyRows, Room
 from streams.stages.receipts import Receipts
@@ -203,23 +203,28 @@ class DeliveryStage:
             )
         return round_, entities
 
-    def final_check(self, order: SendOrder) -> Withdrawn | None:
-        """Immediately before the provider call (P3): has anything been withdrawn since the intent?"""
+    def final_check(self, order: SendOrder, now: int) -> Withdrawn | None:
+        """Immediately before the provider call (P3): has anything been withdrawn since the intent, or
+        has its time passed?"""
         slot = DeliveryRound(self._store, self._catalog, 0, 0).table.get(order.key)
         row = slot.row if slot is not None else None
         if row is None or row.attempt != order.attempt:
-            return Withdrawn(Reason.RULE_CHANGED, True)
+            return Withdrawn(Reason.RULE_CHANGED, DeliveryState.CANCELLED)
         if row.cancel:
-            return Withdrawn(row.cancel, True)
+            return Withdrawn(row.cancel, DeliveryState.CANCELLED)
         if slot is not None and slot.successor is not None:
-            return Withdrawn(Reason.MOVED, True)
+            return Withdrawn(Reason.MOVED, DeliveryState.SUPERSEDED)
         name = name_of(order.key)
         rule = self._catalog.rule(name.company, name.rule_id)
         if rule is None or not rule.enabled:
-            return Withdrawn(Reason.RULE_DELETED if rule is None else Reason.RULE_DISABLED, True)
+            gone = Reason.RULE_DELETED if rule is None else Reason.RULE_DISABLED
+            return Withdrawn(gone, DeliveryState.CANCELLED)
+        late = too_late(order, row, now)
+        if late is not None:
+            return Withdrawn(late, DeliveryState.EXPIRED)
         customer = self._customers([order.key])[order.key]
         reason = refusal(order.channel, name.company, customer, self._catalog)
-        return Withdrawn(reason, False) if reason is not None else None
+        return Withdrawn(reason, DeliveryState.SUPPRESSED) if reason is not None else None
 
     def outcomes(self, answers: Sequence[tuple[SendOrder, Outcome | Withdrawn]], now: int) -> DeliveryRound:
         """What the providers (or the final check) said to orders of earlier rounds."""

@@ -25,7 +25,7 @@ from streams.domain.reasons import Reason
 from streams.domain.repeats import Recent, kept, remembers, repeated
 from streams.stages.arming import Entities, pending_of, settle
 from streams.stages.round import DeliveryRound, InquiryOrder, SendOrder
-from streams.stages.slots import Intent, Row, Slot, SlotName, name_of, prefix_of
+from streams.stages.slots import Intent, Row, Slot, SlotName, name_of, prefix_of, scheduled_of
 
 ASK_AFTER = (30_000, 120_000, 600_000)
 """When the provider is asked about an unknown message (milliseconds after it became unknown, and after each
@@ -37,7 +37,7 @@ class Withdrawn:
     """The final check, immediately before the provider call, refused the message."""
 
     reason: Reason | str
-    cancelled: bool
+    state: DeliveryState
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,14 @@ class Options:
     inherited_after: int = 30_000
     """How long an intent of a worker that stopped waits before the provider is asked: session time-out plus
     provider time-out, so that nobody is still sending it."""
+
+
+def too_late(order: SendOrder, row: Row, now: int) -> Reason | None:
+    """Why the message is of no more use by ``now``, as ``on_due`` has it; None: it is."""
+    scheduled_at = scheduled_of(order.key, row)
+    if scheduled_at is not None and now >= scheduled_at:
+        return Reason.AFTER_SCHEDULED
+    return Reason.LATENESS if now > order.expires_at else None
 
 
 class Firing:
@@ -240,10 +248,7 @@ class Firing:
         assert row is not None
         extra = dict(self._extra(order))
         if isinstance(outcome, Withdrawn):
-            state = DeliveryState.CANCELLED if outcome.cancelled else DeliveryState.SUPPRESSED
-            if outcome.reason == Reason.MOVED:
-                state = DeliveryState.SUPERSEDED
-            round_.end(order.key, slot, state, outcome.reason, extra)
+            round_.end(order.key, slot, outcome.state, outcome.reason, extra)
             return
         extra["provider"] = outcome.provider
         if isinstance(outcome, Accepted):
@@ -304,7 +309,11 @@ class Firing:
         wait = 0 if outcome.elsewhere else max(outcome.after, backoff(row.delivery_id, row.attempt))
         row.due = round_.now + wait
         if row.due >= order.expires_at:
-            round_.end(order.key, slot, DeliveryState.FAILED, Reason.GAVE_UP, extra)
+            if outcome.called:
+                round_.end(order.key, slot, DeliveryState.FAILED, Reason.GAVE_UP, extra)
+            else:
+                reason = too_late(order, row, round_.now) or Reason.LATENESS
+                round_.end(order.key, slot, DeliveryState.EXPIRED, reason, extra)
             return
         row.state = DeliveryState.RETRYING
         round_.note(order.key, slot, row, DeliveryState.RETRYING, outcome.reason, extra)

@@ -18,11 +18,12 @@ import msgspec
 
 from schemas.records import FINAL_STATES, Channel, DeadLetter, Delivery, DeliveryState, Suppression
 from streams.domain.catalog import Catalog
+from streams.domain.ids import delivery_id
 from streams.domain.messages import Message
 from streams.domain.reasons import Reason
 from streams.stages.ports import KeyValue, Write
 from streams.stages.recents import Recents
-from streams.stages.slots import PENDING, Receipt, Row, Slot, SlotTable, name_of
+from streams.stages.slots import PENDING, Receipt, Row, Slot, SlotTable, name_of, scheduled_of
 
 LOG = b"\x00log"
 SOURCE = b"\x00source"
@@ -138,7 +139,7 @@ class DeliveryRound:
             "state": DeliveryState(receipt.state),
             "entity_version": slot.head.version,
             "rule_version": slot.head.rule_version,
-            "anchor": name_of(key).event_id,
+            "anchor": _anchor(key, slot, receipt.delivery_id),
             "provider": receipt.provider,
             "provider_id": receipt.provider_id,
             "segments": receipt.segments,
@@ -186,11 +187,11 @@ class DeliveryRound:
         self.note(key, slot, row, state, reason, extra)
         if row.intent is not None and state not in REMEMBERED:
             self.recents.remove(name_of(key), row.delivery_id)
-        anchor = int(row.anchor) if row.anchor.isdecimal() and not name_of(key).event_id else 0
-        until = max(self.now, anchor) + MEMORY
+        anchor = scheduled_of(key, row)
+        until = max(self.now, anchor or 0) + MEMORY
         if state in REMEMBERED or row.resent:  # sent again: the first copy may be out
             slot.head.sent = [item for item in slot.head.sent if item[1] > self.now]
-            slot.head.sent.append((row.delivery_id, until))
+            slot.head.sent.append((row.delivery_id, until if anchor is None else anchor + MEMORY))
         if slot.head.receipts:
             known = {delivery_id for delivery_id, _ in slot.head.sent}
             slot.head.receipts = [found for found in slot.head.receipts if found.delivery_id in known]
@@ -229,6 +230,18 @@ class DeliveryRound:
     def after(self, pending: int) -> list[Write]:
         """Written with the round: the number of pending rows."""
         return [("meta", PENDING, (pending + self.pending).to_bytes(8, "big"))]
+
+
+def _anchor(key: bytes, slot: Slot, id_: str) -> str:
+    """Of a message that has gone: a reminder is remembered for so long after its scheduled time. Empty where
+    an earlier release remembered it for longer."""
+    name = name_of(key)
+    if name.event_id:
+        return name.event_id
+    found = (str(until - MEMORY) for sent, until in slot.head.sent if sent == id_)
+    anchor = next(found, "")
+    known = delivery_id(name.company, name.rule_id, name.kind, name.entity_id, anchor, name.customer_id)
+    return anchor if known == id_ else ""
 
 
 def unlogged(store: KeyValue) -> tuple[int, list[Delivery]]:

@@ -153,6 +153,11 @@ def entity_prefix(company: str, kind: str, entity_id: str, customer_id: str) -> 
     return f"{company}\0{kind}\0{entity_id}\0{customer_id}\0".encode()
 
 
+def scheduled_of(key: bytes, row: Row) -> int | None:
+    """The time that the reminder is about, in milliseconds; None: it is no reminder."""
+    return int(row.anchor) if row.anchor.isdecimal() and not name_of(key).event_id else None
+
+
 def prefix_of(key: bytes) -> bytes:
     """The ``entity_prefix`` of a slot's key."""
     return b"\0".join(key.split(b"\0")[:4]) + b"\0"

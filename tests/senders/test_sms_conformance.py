@@ -234,7 +234,7 @@ async def test_what_is_no_sms_no_text_or_of_no_more_use(provider: Provider, send
     assert half.reason is Reason.CONTENT
     late = await sender.send(sms(valid_until=NOW - 1))
     assert isinstance(late, RetryAt)
-    assert late.reason is Reason.LATENESS
+    assert (late.reason, late.called) == (Reason.LATENESS, False)
     assert isinstance(await sender.inquire(EMAIL, *AT), Unknown)
     assert provider.fake.requests == 0
 

@@ -63,7 +63,7 @@ async def test_the_wait_for_a_turn_is_taken_off_the_validity(sms_fake: SmsFake) 
     assert sms_fake.messages[0]["validity_period"] == "15"
     clock.at = waiting.valid_until + 1
     assert await sender.send(waiting) == RetryAt(
-        "twilio", Reason.LATENESS, "it waited for its turn until it was of no more use"
+        "twilio", Reason.LATENESS, "it waited for its turn too long", called=False
     )
     await sender.close()
     assert sms_fake.requests == 1

@@ -75,7 +75,7 @@ def _store_before_changelog(breaker: Breaker) -> None:
 
 
 def _no_final_check(breaker: Breaker) -> None:
-    breaker.set(DeliveryStage, "final_check", lambda self, order: None)
+    breaker.set(DeliveryStage, "final_check", lambda self, order, now: None)
 
 
 def _no_consent_check(breaker: Breaker) -> None:
@@ -87,9 +87,9 @@ def _no_cancel_check(breaker: Breaker) -> None:
     """The final check does not look whether the message has been withdrawn."""
     check = DeliveryStage.final_check
 
-    def only_consent(self: DeliveryStage, order: Any) -> Any:
-        found = check(self, order)
-        return None if found is not None and found.cancelled else found
+    def only_consent(self: DeliveryStage, order: Any, now: int) -> Any:
+        found = check(self, order, now)
+        return found if found is not None and found.state == DeliveryState.SUPPRESSED else None
 
     breaker.set(DeliveryStage, "final_check", only_consent)
 

@@ -414,7 +414,7 @@ class Topology:
         answers: list[tuple[SendOrder, Outcome | Withdrawn]] = []
         for order in round_.sends:
             self._point("intent")
-            withdrawn = stage.final_check(order)
+            withdrawn = stage.final_check(order, self.now)
             if withdrawn is None:
                 self.sent.append(Sent(self.now, order.message))
             answers.append((order, withdrawn or self.provider(order.message)))

@@ -444,6 +444,7 @@ def stories() -> Iterator[tuple[Pair, Story]]:
     yield (State.SENDING, State.SUPPRESSED), lambda: before_the_call(withdraws)
     yield (State.SENDING, State.CANCELLED), lambda: before_the_call(cancels)
     yield (State.SENDING, State.SUPERSEDED), lambda: before_the_call(move)
+    yield (State.SENDING, State.EXPIRED), lambda: before_the_call(sleeps)
     yield (State.UNKNOWN, State.SENT), found
     yield (State.RETRYING, State.SENT), lambda: reported(second_copy_waits, State.DELIVERED)
     yield (State.BOUNCED, State.DELIVERED), lambda: reported(booked_and_sent, *reversed(RECEIPTS))

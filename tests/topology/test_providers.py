@@ -120,6 +120,52 @@ def test_a_reminder_is_given_up_at_its_scheduled_time() -> None:
     assert max(sent.at for sent in world.sent) < WHEN
 
 
+WAITS = RetryAt("test", "throttled", "its daily limit is used up", after=2 * DAY, called=False)
+
+
+def test_what_waited_for_its_turn_too_long_was_refused_by_nobody() -> None:
+    world = ordered(BY_SMS, WAITS)
+    assert world.finals == [("expired", "lateness")]
+    assert world.log[-1].note == "its daily limit is used up"
+    refused = ordered(BY_SMS, RetryAt("test", "throttled", after=2 * DAY))
+    assert refused.finals == [("failed", "gave_up")]
+
+
+@pytest.mark.parametrize(
+    ("waits", "final"),
+    [
+        (DAY - 1, ("sent", "accepted")),
+        (DAY, ("expired", "after_scheduled")),
+        (HOUR, ("expired", "lateness")),
+    ],
+)
+def test_a_reminder_s_time_may_pass_between_intent_and_call(waits: int, final: tuple[str, str]) -> None:
+    """Its worker stood still, or could not say whether the partition was still its own."""
+    rule = reminder(24, max_lateness=HOUR - 1 if waits == HOUR else None)
+    world = opened(TUESDAY, rule)
+    world.change(APPOINTMENT, change(1, visit(scheduled=WHEN), world.now))
+
+    def stands_still() -> None:
+        world.now += waits
+
+    world.before_call = stands_still
+    world.until(WHEN - DAY)
+    assert world.finals == [final]
+    assert len(world.sent) == (final[0] == "sent")
+
+
+def test_a_notification_s_time_may_pass_between_intent_and_call() -> None:
+    for waits, final in ((DAY, ("sent", "accepted")), (DAY + 1, ("expired", "lateness"))):
+        world = opened(TUESDAY, BY_SMS)
+
+        def stands_still(world: Topology = world, waits: int = waits) -> None:
+            world.now += waits
+
+        world.before_call = stands_still
+        world.change(ORDER, change(1, facts(), world.now))
+        assert world.finals == [final]
+
+
 def test_consent_is_looked_at_again_before_each_try() -> None:
     world = ordered(BY_SMS, RetryAt("test", "throttled", after=MINUTE))
     world.customer(ann(sms_consent=False, version=2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -187,10 +188,31 @@ def test_reminders_of_two_times_have_receipts_of_their_own() -> None:
     assert (first.state, second.state) == ("sent", "sent")
     world.report(second, UNDELIVERED)
     world.report(first, DELIVERED)
-    assert [(str(r.state), r.delivery_id) for r in world.log[-2:]] == [
-        ("bounced", second.delivery_id),
-        ("delivered", first.delivery_id),
+    assert [(str(r.state), r.delivery_id, r.anchor) for r in world.log[-2:]] == [
+        ("bounced", second.delivery_id, str(WHEN + 2 * DAY)),
+        ("delivered", first.delivery_id, str(WHEN)),
     ]
+
+
+def test_a_receipt_names_the_time_of_a_reminder_that_was_settled_after_it() -> None:
+    """Also a receipt that was faster than the answer, and when an earlier release remembered for longer."""
+    world = opened(TUESDAY, reminder(1))
+    world.provider = lambda _: SILENT
+    world.change(EntityKind.APPOINTMENT, change(1, visit(scheduled=WHEN), world.now))
+    world.until(WHEN - HOUR)
+    unknown = last(world)
+    world.now = WHEN + HOUR
+    world.report(unknown, UNDELIVERED)
+    assert [(str(r.state), r.anchor) for r in world.log[-2:]] == [("sent", str(WHEN)), ("bounced", str(WHEN))]
+    for store in world.stores:
+        for key, raw in store.scan("slots", b"", None, 10):
+            head = decode_head(raw)
+            [(id_, until)] = head.sent
+            assert until == WHEN + MEMORY
+            head.sent = [(id_, until + HOUR)]
+            store.write([("slots", key, msgspec.msgpack.encode(head))])
+    world.report(unknown, DELIVERED)
+    assert (str(last(world).state), last(world).anchor) == ("delivered", "")
 
 
 @pytest.mark.parametrize("point", ["log", "intent"])
