@@ -59,7 +59,15 @@ def table(results: dict[Step, list[Result]], changes: int) -> Table:
     made = Table(
         "growth",
         "Growth",
-        ("rules", "companies", "workers", "CPU s per 100,000 changes", "of the first", "RSS MB of all"),
+        (
+            "rules",
+            "companies",
+            "workers",
+            "CPU s per 100,000 changes",
+            "of the first",
+            "RSS MB of all",
+            "load",
+        ),
     )
     first = 0.0
     for step, found in results.items():
@@ -67,7 +75,8 @@ def table(results: dict[Step, list[Result]], changes: int) -> Table:
         first = first or cost.middle
         memory = Spread.of(one.memory / MIB for one in found)
         names = (f"{step.rules:,}", f"{step.companies:,}", str(step.workers))
-        made.rows.append((*names, str(cost), f"{cost.middle / first:.2f}", str(memory)))
+        busy = str(Spread.of(one.load for one in found))
+        made.rows.append((*names, str(cost), f"{cost.middle / first:.2f}", str(memory), busy))
         made.values[f"{step.rules} rules {step.companies} companies {step.workers} workers"] = cost.middle
     made.notes = [f"{changes:,} changes; timers, sends and delivery log included"]
     return made

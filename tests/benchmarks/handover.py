@@ -158,12 +158,23 @@ def table(played: Sequence[Played], missing: Sequence[str]) -> Table:
     made = Table(
         "lateness-store",
         "Lateness by the store alone: hand-over, in milliseconds",
-        ("", "pending", "scene", "due", "p50", "p99", "most", "another company's most", "another channel's"),
+        (
+            "",
+            "pending",
+            "scene",
+            "due",
+            "p50",
+            "p99",
+            "most",
+            "another company's most",
+            "another channel's",
+            "load",
+        ),
     )
     for one in played:
         count, middle, last, most = one.late[CROWD]
         beside = [number(one.late[line][3]) for line in (COMPANY, CHANNEL)]
-        cells = (f"{count:,.0f}", number(middle), number(last), number(most), *beside)
+        cells = (f"{count:,.0f}", number(middle), number(last), number(most), *beside, number(one.load))
         made.rows.append((one.who, f"{one.pending:,}", one.scene, *cells))
         made.values[f"{one.who} {one.scene} p99"] = last
         made.values[f"{one.who} {one.scene} beside"] = max(one.late[line][3] for line in (COMPANY, CHANNEL))

@@ -61,6 +61,11 @@ def folder_size(folder: Path) -> int:
     return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
 
 
+def load_now() -> float:
+    """How many processes wanted a core in the last minute: what a figure of a shared machine is worth."""
+    return os.getloadavg()[0]
+
+
 def _stat(pid: int) -> list[str]:
     """The fields from the third on; empty when the process is gone."""
     try:
@@ -136,7 +141,7 @@ def machine() -> dict[str, str]:
     )
     return {
         "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
-        "machine": f"{os.cpu_count()} cores, {model}, {memory:.0f} GB, load {os.getloadavg()[0]:.1f}",
+        "machine": f"{os.cpu_count()} cores, {model}, {memory:.0f} GB, load {load_now():.1f}",
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
     }
@@ -146,7 +151,7 @@ def save(folder: Path, tables: Sequence[Table], facts: dict[str, str]) -> None:
     """One file for each table, which ``report`` puts together."""
     folder.mkdir(parents=True, exist_ok=True)
     for table in tables:
-        where = facts | {"load at the end": f"{os.getloadavg()[0]:.1f}"}
+        where = facts | {"load at the end": f"{load_now():.1f}"}
         whole: dict[str, Any] = {"facts": where, "table": asdict(table)}
         (folder / f"{table.name}.json").write_text(json.dumps(whole, indent=1) + "\n")
         sys.stdout.write("\n" + table.markdown())

@@ -43,7 +43,18 @@ from confluent_kafka.admin import AdminClient
 from deploy.local_kafka import LocalKafka
 from streams.kafka.offsets import SILENT
 from tests.benchmarks.load import Feeder, Load, Records
-from tests.benchmarks.measure import MIB, Spread, Table, folder_size, machine, number, peak_memory, save, say
+from tests.benchmarks.measure import (
+    MIB,
+    Spread,
+    Table,
+    folder_size,
+    load_now,
+    machine,
+    number,
+    peak_memory,
+    save,
+    say,
+)
 from tests.benchmarks.systems import (
     DEADLINE,
     BenchError,
@@ -87,6 +98,8 @@ class Result:
     """Bytes in the broker's log by topic, compressed as they were sent, the warm-up's among them."""
     stored: dict[str, int]
     """Bytes of our stores on disk by changelog, when the worker has ended; the warm-up's among them."""
+    load: float
+    """Of the machine, at its end."""
 
     @property
     def cost(self) -> float:
@@ -176,7 +189,7 @@ class Bench:
         system.end()
         self._compare(system, early | hits, early_sends | sends)
         written, stored = self._written(prefix), _stored(system.place.folder / "data", prefix)
-        result = Result(load.changes * (1 - first), used, seconds, memory, written, stored)
+        result = Result(load.changes * (1 - first), used, seconds, memory, written, stored, load_now())
         say(f"{system.name}: {number(result.cost)} CPU s per 100,000, {memory / MIB:.0f} MB, {seconds:.0f} s")
         return result
 
@@ -272,7 +285,7 @@ def table(form: str, plan: Plan, found: dict[str, list[Result]], versions: dict[
     made = Table(
         f"order-join-{form}",
         f"Order join, {form} on both sides",
-        ("", "CPU s per 100,000 changes", "of Kafka Streams", "changes/s", "RSS MB", "version"),
+        ("", "CPU s per 100,000 changes", "of Kafka Streams", "changes/s", "RSS MB", "load", "version"),
     )
     costs = {key: Spread.of(one.cost for one in results) for key, results in found.items()}
     for key, results in found.items():
@@ -280,7 +293,8 @@ def table(form: str, plan: Plan, found: dict[str, list[Result]], versions: dict[
         ratio = f"{costs[key].middle / other.middle:.2f}" if other is not None else ""
         rate = Spread.of(one.changes / one.seconds for one in results)
         memory = Spread.of(one.memory / MIB for one in results)
-        made.rows.append((key, str(costs[key]), ratio, str(rate), str(memory), versions[key]))
+        busy = str(Spread.of(one.load for one in results))
+        made.rows.append((key, str(costs[key]), ratio, str(rate), str(memory), busy, versions[key]))
         made.values[f"{key} cpu"] = costs[key].middle
         made.values[f"{key} memory"] = memory.middle
     ours = found.get("carillon")

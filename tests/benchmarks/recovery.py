@@ -22,7 +22,7 @@ from typing import Any
 from confluent_kafka import Consumer, TopicPartition
 
 from streams.kafka.offsets import SILENT
-from tests.benchmarks.measure import Table, number, say
+from tests.benchmarks.measure import Table, load_now, number, say
 from tests.benchmarks.systems import DEADLINE, BenchError, Carillon
 from tests.benchmarks.world import World, now_ms, sent_at, until_sent
 
@@ -35,7 +35,7 @@ LOST = 20
 
 def measure(world: World, *, seconds: int = 60) -> Table:
     """``seconds`` of messages in each scene."""
-    made = Table("recovery", "Recovery", ("", "value"))
+    made = Table("recovery", "Recovery", ("", "value", "load"))
     _restart(world, made, seconds)
     _takeover(world, made, seconds)
     _disk_lost(world, made)
@@ -148,11 +148,11 @@ def _disk_lost(world: World, made: Table) -> None:
         "consume cpu": records / plain_cpu,
     }
     made.rows += [
-        ("disk lost: started and rebuilt", f"{seconds:.1f} s, {number(used)} CPU s"),
-        ("changelog records", f"{records:,} ({there:,} timers pending)"),
-        ("records per CPU second, start-up included", number(records / used)),
-        ("librdkafka reading the same, per CPU second", number(records / plain_cpu)),
-        ("and by the clock", f"{number(records / seconds)}/s to {number(records / plain)}/s"),
+        ("disk lost: started and rebuilt", f"{seconds:.1f} s, {number(used)} CPU s", number(load_now())),
+        ("changelog records", f"{records:,} ({there:,} timers pending)", ""),
+        ("records per CPU second, start-up included", number(records / used), ""),
+        ("librdkafka reading the same, per CPU second", number(records / plain_cpu), ""),
+        ("and by the clock", f"{number(records / seconds)}/s to {number(records / plain)}/s", ""),
     ]
 
 
@@ -184,5 +184,5 @@ def _latest(sent: Mapping[int, int], dues: Mapping[int, int]) -> int:
 
 
 def _seconds(made: Table, name: str, milliseconds: float) -> None:
-    made.rows.append((name, f"{milliseconds / 1000:.1f} s"))
+    made.rows.append((name, f"{milliseconds / 1000:.1f} s", number(load_now())))
     made.values[name] = milliseconds / 1000

@@ -52,7 +52,17 @@ from streams.stages.slots import (
 )
 from streams.state.rocks import RocksStore, SharedMemory
 from tests.benchmarks.builds import peer_python
-from tests.benchmarks.measure import MIB, Table, folder_size, machine, number, peak_memory, save, say
+from tests.benchmarks.measure import (
+    MIB,
+    Table,
+    folder_size,
+    load_now,
+    machine,
+    number,
+    peak_memory,
+    save,
+    say,
+)
 
 PEERS = ("redis", "postgres", "apscheduler")
 STORES = 8
@@ -77,6 +87,7 @@ class Pace:
     memory: float = 0.0
     disk: float = 0.0
     """Bytes for each pending timer."""
+    load: float = field(default_factory=load_now)
 
 
 def key_of(place: int) -> bytes:
@@ -414,13 +425,13 @@ def table(paces: Sequence[Pace], missing: Sequence[str], count: int, payload: fl
     made = Table(
         "timers-store",
         "Timers by the store alone, per CPU second",
-        ("", "pending", "new/s", "moved/s", "cancelled/s", "fired/s", "RSS MB", "bytes each on disk"),
+        ("", "pending", "new/s", "moved/s", "cancelled/s", "fired/s", "RSS MB", "bytes each on disk", "load"),
     )
     for pace in paces:
         rates = [f"{pace.rates[what]:,.0f}" if what in pace.rates else "" for what in OPERATIONS]
         memory = number(pace.memory) if pace.memory else ""
         disk = number(pace.disk) if pace.disk else ""
-        made.rows.append((pace.who, f"{pace.pending:,}", *rates, memory, disk))
+        made.rows.append((pace.who, f"{pace.pending:,}", *rates, memory, disk, number(pace.load)))
         for what, value in pace.rates.items():
             made.values[f"{pace.who} {pace.pending} {what}"] = value
         made.values[f"{pace.who} {pace.pending} disk"] = pace.disk

@@ -26,7 +26,7 @@ import uvloop
 
 from deploy.local_kafka import LocalKafka
 from tests.benchmarks import senders_bench
-from tests.benchmarks.measure import Spread, Table, machine, save, say
+from tests.benchmarks.measure import Spread, Table, load_now, machine, save, say
 from tests.benchmarks.senders_bench import AT_ONCE, CONNECTIONS, LATENCY, Row
 from tests.benchmarks.systems import BenchError, Carillon
 from tests.benchmarks.world import World, now_ms, sent_at
@@ -40,10 +40,12 @@ class Paces:
 
     rates: list[float] = field(default_factory=list)
     costs: list[float] = field(default_factory=list)
+    loads: list[float] = field(default_factory=list)
 
     def add(self, rate: float, cost: float) -> None:
         self.rates.append(rate)
         self.costs.append(cost)
+        self.loads.append(load_now())
 
 
 def through(world: World, rule_id: str, count: int) -> tuple[float, float]:
@@ -98,7 +100,7 @@ def table(found: dict[str, Paces], messages: int) -> Table:
     made = Table(
         "senders-worker",
         "Senders, rendering, changelog and delivery log included",
-        ("", "messages/s", "us of CPU each", "of the plain use, by wall", "by CPU"),
+        ("", "messages/s", "us of CPU each", "of the plain use, by wall", "by CPU", "load"),
     )
     labels = {
         "SMS, plain": "SMS: twilio client, plain use",
@@ -110,8 +112,8 @@ def table(found: dict[str, Paces], messages: int) -> Table:
         its = found[f"{name.partition(',')[0]}, plain"]
         by_wall = Spread.of(a / b for a, b in zip(own.rates, its.rates, strict=True))
         by_cpu = Spread.of(b / a for a, b in zip(own.costs, its.costs, strict=True))
-        rates, costs = Spread.of(own.rates), Spread.of(own.costs)
-        made.rows.append((labels[name], str(rates), str(costs), str(by_wall), str(by_cpu)))
+        rates, costs, busy = Spread.of(own.rates), Spread.of(own.costs), str(Spread.of(own.loads))
+        made.rows.append((labels[name], str(rates), str(costs), str(by_wall), str(by_cpu), busy))
         made.values[f"{name} cpu"] = costs.middle
         made.values[f"{name} wall ratio"] = by_wall.middle
     made.notes = [

@@ -36,7 +36,18 @@ from schemas.records import DeliveryState, Timer
 from streams.domain.ids import entity_key
 from tests.benchmarks import recovery
 from tests.benchmarks.load import Feeder
-from tests.benchmarks.measure import MIB, Spread, Table, folder_size, machine, number, peak_memory, save, say
+from tests.benchmarks.measure import (
+    MIB,
+    Spread,
+    Table,
+    folder_size,
+    load_now,
+    machine,
+    number,
+    peak_memory,
+    save,
+    say,
+)
 from tests.benchmarks.systems import BenchError
 from tests.benchmarks.world import DAY, HOUR, World, now_ms, sent_at, until_sent
 
@@ -54,7 +65,7 @@ def rates(world: World, pending: int, count: int, runs: int) -> Table:
     made = Table(
         "timers-worker",
         "Timers through the whole worker, per CPU second",
-        ("", "timers/s", "CPU s per 100,000", "RSS MB", "bytes each on disk"),
+        ("", "timers/s", "CPU s per 100,000", "RSS MB", "bytes each on disk", "load"),
     )
     far = now_ms() + 10 * DAY
     while world.next < pending:
@@ -64,6 +75,7 @@ def rates(world: World, pending: int, count: int, runs: int) -> Table:
         world.settled(world.next)
     there, said = world.next, world.commands
     found: dict[str, list[float]] = {what: [] for what in ("armed", "moved", "sent", "cancelled")}
+    loads: dict[str, list[float]] = {what: [] for what in found}
     memory = disk = 0.0
     mark = world.mark()
     for turn in range(runs):
@@ -83,6 +95,7 @@ def rates(world: World, pending: int, count: int, runs: int) -> Table:
             world.settled(left)
             used = world.worker.cpu() - used
             found[what].append(count / used)
+            loads[what].append(load_now())
             say(f"{what}: {count / used:,.0f} per CPU second")
             memory = max(memory, peak_memory(world.worker.pid) / MIB)
             if what == "armed":
@@ -94,7 +107,7 @@ def rates(world: World, pending: int, count: int, runs: int) -> Table:
         spread = Spread.of(paces)
         cost = Spread.of(100_000 / pace for pace in paces)
         last = (number(memory), number(disk)) if what == "armed" else ("", "")
-        made.rows.append((what, str(spread), str(cost), *last))
+        made.rows.append((what, str(spread), str(cost), *last, str(Spread.of(loads[what]))))
         made.values[what] = spread.middle
     made.values |= {"memory": memory, "disk": disk}
     made.notes = [f"{there:,} pending before; {count:,} of each; {world.place.partitions} partitions"]
@@ -108,7 +121,16 @@ def lateness(world: World, burst: int) -> Table:
     made = Table(
         "lateness",
         "Lateness of messages, through the whole worker",
-        ("", "messages", "p50 ms", "p99 ms", "most ms", "another company's most ms", "another channel's"),
+        (
+            "",
+            "messages",
+            "p50 ms",
+            "p99 ms",
+            "most ms",
+            "another company's most ms",
+            "another channel's",
+            "load",
+        ),
     )
     there = int(world.worker.status()["pending"])
     dice = random.Random(1)
@@ -142,7 +164,7 @@ def lateness(world: World, burst: int) -> Table:
         middle, last = found[len(found) // 2], found[int(len(found) * 0.99)]
         asides = [max(late[line]) for line in ("company", "channel")]
         cells = (number(middle), number(last), number(found[-1]), *map(number, asides))
-        made.rows.append((what, f"{len(found):,}", *cells))
+        made.rows.append((what, f"{len(found):,}", *cells, number(load_now())))
         made.values |= {f"{what} p50": middle, f"{what} p99": last, f"{what} most": found[-1]}
         made.values |= {f"{what} beside": max(asides)}
     made.notes = [
@@ -176,7 +198,7 @@ def end_to_end(world: World, backlog: int, seconds: float) -> Table:
     made = Table(
         "end-to-end",
         "End to end: change of an order to the outcome",
-        ("", "messages/s", "p50 ms", "p99 ms", "most ms"),
+        ("", "messages/s", "p50 ms", "p99 ms", "most ms", "load"),
     )
     feeder = Feeder(world.place.bootstrap, linger_ms=0)
     topic = f"{world.place.prefix}orders"
@@ -216,8 +238,11 @@ def end_to_end(world: World, backlog: int, seconds: float) -> Table:
     feeder.send(topic, [])
     late = found(orders, mark)
     middle, last = late[len(late) // 2], late[int(len(late) * 0.99)]
-    made.rows.append(("a backlog, as fast as it goes: the capacity", number(capacity), "", "", ""))
-    made.rows.append(("half of that", number(rate), number(middle), number(last), number(late[-1])))
+    made.rows.append(
+        ("a backlog, as fast as it goes: the capacity", number(capacity), "", "", "", number(load_now()))
+    )
+    lateness_ = (number(middle), number(last), number(late[-1]))
+    made.rows.append(("half of that", number(rate), *lateness_, number(load_now())))
     made.values |= {"p50": middle, "p99": last, "rate": rate, "capacity": capacity}
     made.notes = [f"{len(late):,} messages, {there:,} timers pending"]
     return made

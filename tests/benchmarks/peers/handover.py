@@ -5,6 +5,7 @@ the hands of whoever acts on it. Nothing but the standard library: peers run it 
 from __future__ import annotations
 
 import json
+import os
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -58,6 +59,8 @@ class Played:
     late: dict[str, list[float]] = field(default_factory=dict)
     background: int = 0
     """New and moved timers meanwhile."""
+    load: float = 0.0
+    """Of the machine, at the end."""
 
 
 def scenes(steady: int, burst: int) -> list[Scene]:
@@ -118,6 +121,7 @@ class Play:
         if min(min(found) for found in late.values()) < -1:
             raise ValueError("a timer came before its moment")
         played = Played(self._who, self._there, scene.name, background=2 * background)
+        played.load = os.getloadavg()[0]
         played.late = {line: summary(found) for line, found in late.items()}
         return played
 
