@@ -117,18 +117,22 @@ class DeliveryRound:
         extra: Mapping[str, object] = {},
     ) -> None:
         """Adds the next record of the slot to the delivery log."""
-        fields: dict[str, object] = {
-            "delivery_id": row.delivery_id,
-            "state": state,
-            "reason": str(reason),
-            "entity_version": row.entity_version,
-            "rule_version": row.rule_version,
-            "anchor": row.anchor,
-            "due_at": row.target if row.target >= 0 else None,
-            "next_at": row.due if state not in FINAL_STATES and state != DeliveryState.SENDING else None,
-            "attempt": row.attempt,
-        }
-        self._log(key, slot, fields | dict(extra))
+        self._log(
+            key,
+            slot,
+            {
+                "delivery_id": row.delivery_id,
+                "state": state,
+                "reason": str(reason),
+                "entity_version": row.entity_version,
+                "rule_version": row.rule_version,
+                "anchor": row.anchor,
+                "due_at": row.target if row.target >= 0 else None,
+                "next_at": row.due if state not in FINAL_STATES and state != DeliveryState.SENDING else None,
+                "attempt": row.attempt,
+                **extra,
+            },
+        )
         self.count(f"{state}.{reason}" if reason else str(state))
 
     def report(self, key: bytes, slot: Slot, receipt: Receipt) -> None:
@@ -157,20 +161,22 @@ class DeliveryRound:
     def _log(self, key: bytes, slot: Slot, fields: dict[str, object]) -> None:
         slot.head.transition += 1
         name = name_of(key)
-        rule = self._catalog.rule(name.company, name.rule_id)
-        named: dict[str, object] = {
-            "transition": slot.head.transition,
-            "company": name.company,
-            "kind": name.kind,
-            "entity_id": name.entity_id,
-            "rule_id": name.rule_id,
-            "customer_id": name.customer_id,
-            "channel": str(rule.channel) if rule is not None else "",
-            "at": self.now,
-        }
+        if "channel" not in fields:
+            rule = self._catalog.rule(name.company, name.rule_id)
+            fields["channel"] = str(rule.channel) if rule is not None else ""
         if "location_id" not in fields:
-            named["location_id"] = self.locate(key)
-        self.log.append(Delivery(**(named | fields)))  # type: ignore[arg-type]  # names are checked by tests
+            fields["location_id"] = self.locate(key)
+        record = Delivery(
+            transition=slot.head.transition,
+            company=name.company,
+            kind=name.kind,
+            entity_id=name.entity_id,
+            rule_id=name.rule_id,
+            customer_id=name.customer_id,
+            at=self.now,
+            **fields,  # type: ignore[arg-type]  # names are checked by tests
+        )
+        self.log.append(record)
         self._told.append(key)
 
     def end(

@@ -13,6 +13,7 @@ facts), ``consents``, ``meta``, ``applied``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -142,6 +143,8 @@ def slot_key(name: SlotName) -> bytes:
     ).encode()
 
 
+# A round asks for the name of each of its slots many times over.
+@lru_cache(maxsize=4_096)
 def name_of(key: bytes) -> SlotName:
     company, kind, entity_id, customer_id, rule_id, event_id = key.decode().split("\0")
     return SlotName(company, EntityKind(kind), entity_id, customer_id, rule_id, event_id)
@@ -158,6 +161,7 @@ def scheduled_of(key: bytes, row: Row) -> int | None:
     return int(row.anchor) if row.anchor.isdecimal() and not name_of(key).event_id else None
 
 
+@lru_cache(maxsize=4_096)
 def prefix_of(key: bytes) -> bytes:
     """The ``entity_prefix`` of a slot's key."""
     return b"\0".join(key.split(b"\0")[:4]) + b"\0"
