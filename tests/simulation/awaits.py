@@ -17,6 +17,7 @@ FOLDER = Path(agents.__file__).parent
 NOT_SIMULATED: Mapping[str, str] = {
     "worker.": "the wiring of the real ports: processes in tests/integration die there",
     "web.": "answers who asks; nothing waits for it",
+    "listening.": "how the gateway and the console listen; a worker does not",
     "overview.": "what people and orchestrators are shown; nothing waits for it",
     "pacing.": "what workers tell each other of rates, and no simulated account has one (test_pacing.py)",
     "hold.": "asks the brokers where topics end: the simulated worker asks ``agents.unread`` itself",
