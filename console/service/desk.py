@@ -21,8 +21,9 @@ from console.service.pausing import Stop, follow_pauses
 from console.service.people import People
 from schemas.codec import Codec
 from schemas.contracts import TOPICS as CONTRACTS
-from schemas.records import User
-from schemas.registry import open_registry
+from schemas.errors import UnknownSchemaId
+from schemas.records import Change, EntityKind, User
+from schemas.registry import Registry, open_registry
 from senders.pauses import Pauses
 from streams.clock import Clock, clock_of
 from streams.domain.catalog import Catalog
@@ -62,6 +63,7 @@ class Desk:
         index: Index,
         producer: BatchProducer,
         codec: Codec,
+        registry: Registry,
     ) -> None:
         self.settings = settings
         self.catalog = catalog
@@ -74,6 +76,7 @@ class Desk:
         self._stops = stops
         self._producer = producer
         self._codec = codec
+        self._registry = registry
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def lock(self, company: str) -> asyncio.Lock:
@@ -125,6 +128,14 @@ class Desk:
         if name in self.index.followers:
             return self.index.followers[name].positions.get(partition, 0)
         return self._tables.positions.get(self.settings.topic_prefix + name, {}).get(partition, 0)
+
+    async def decode_change(self, kind: EntityKind, raw: bytes) -> Change:
+        """A change as a publisher wrote it. Raises DecodeError, RegistryError."""
+        while True:
+            try:
+                return self._codec.decode_change_value(kind, raw)
+            except UnknownSchemaId as unknown:
+                await self._registry.fetch(unknown.ids)
 
     # --- health
 
@@ -193,7 +204,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         await tables.start()
         users.start()
         stops.start()
-        yield Desk(settings, catalog, tables, people, users, pauses, stops, index, producer, codec)
+        yield Desk(settings, catalog, tables, people, users, pauses, stops, index, producer, codec, registry)
     finally:
         await asyncio.to_thread(users.stop)
         await asyncio.to_thread(stops.stop)

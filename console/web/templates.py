@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import msgspec
+from multidict import MultiMapping
 
 from console.api import shop
 from console.api.forms import NameQuery, TemplateForm
@@ -14,6 +15,7 @@ from console.api.views import Paged
 from console.service.edits import ANY
 from console.service.errors import ChangedError, InUseError, NotThereError, RefusedError
 from console.service.kinds import template_problems
+from console.service.known import text_context
 from console.web.layout import Fields, notice, saying, table
 from console.web.markup import Html, h, joined, url
 from console.web.reading import read
@@ -24,7 +26,7 @@ from streams.domain import segments
 from streams.domain.problems import Problem
 from streams.domain.reasons import Reason
 from streams.domain.template_sample import sample
-from streams.domain.template_values import VARIABLES
+from streams.domain.template_values import VARIABLES, TextContext
 from streams.domain.templating import render_email, render_sms, sample_segments
 
 _PARTS = ("sms", "subject", "body")
@@ -38,6 +40,22 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     body: str
     cost: str
     problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What texts are tried with: by default samples, the first that they work for."""
+
+    kind: EntityKind | None = None
+    id: str = ""
+    known: TextContext | None = None
+
+    @property
+    def missing(self) -> bool:
+        return bool(self.id) and self.known is None
+
+
+_SAMPLES = About()
 
 
 async def show_templates(visit: Visit) -> Answer:
@@ -75,43 +93,46 @@ async def show_templates(visit: Visit) -> Answer:
 
 async def new_template(visit: Visit) -> Answer:
     texts = {visit.shop.language: TemplateText()}
-    return _page(visit, "", texts, key=secrets.token_hex(16))
+    return _page(visit, _SAMPLES, "", texts, key=secrets.token_hex(16))
 
 
 async def show_template(visit: Visit) -> Answer:
     found = _found(visit)
-    return _page(visit, found.name, found.texts, template=found)
+    return _page(visit, await _about(visit, visit.query), found.name, found.texts, template=found)
 
 
 async def create_template(visit: Visit) -> Answer:
     key, (name, texts) = visit.form.get("key", "")[:64], _given(visit)
     if not key:
         raise InUseError("the form is too old; load it again")
+    about = await _about(visit, visit.form)
     if "look" in visit.form:
-        return _page(visit, name, texts, _faults(visit, name, texts, "new"), key=key)
+        return _page(visit, about, name, texts, _faults(visit, name, texts, "new"), key=key)
     assert visit.who is not None
     own = "\0".join(("page", visit.who.id, visit.shop.id, key))
     try:
         body = read(TemplateForm, {"name": name, "texts": msgspec.to_builtins(written(texts))})
         await shop.creator("template")(visit.call(body=body, key=own))
     except RefusedError as error:
-        return _page(visit, name, texts, error.problems, key=key, status=422)
+        return _page(visit, about, name, texts, error.problems, key=key, status=422)
     return Redirect(to=url("c", visit.shop.id, "templates", said="saved"))
 
 
 async def save_template(visit: Visit) -> Answer:
     template, (name, texts) = _found(visit), _given(visit)
+    about = await _about(visit, visit.form)
     if "look" in visit.form:
-        return _page(visit, name, texts, _faults(visit, name, texts, template.id), template=template)
+        faults = _faults(visit, name, texts, template.id)
+        return _page(visit, about, name, texts, faults, template=template)
     version = visit.form.get("version", "")
     try:
         body = read(TemplateForm, {"name": name, "texts": msgspec.to_builtins(written(texts))})
         wanted = int(version) if version.isascii() and version.isdigit() else ANY - 1
         await shop.replacer("template")(visit.call(body=body, path={"id": template.id}, version=wanted))
     except RefusedError as error:
-        return _page(visit, name, texts, error.problems, template=template, status=422)
+        return _page(visit, about, name, texts, error.problems, template=template, status=422)
     except ChangedError:
-        return _page(visit, name, texts, template=template, status=412)
+        return _page(visit, about, name, texts, template=template, status=412)
     return Redirect(to=url("c", visit.shop.id, "templates", said="saved"))
 
 
@@ -125,8 +146,16 @@ async def preview(visit: Visit) -> Answer:
     """For the page's script, while somebody types."""
     language = visit.form.get("language", "")[:20]
     text = TemplateText(**{part: visit.form.get(part, "")[:50_000] for part in _PARTS})
-    kind = visit.form.get("entity", "")
-    return Data(_preview(visit, language, text, EntityKind(kind) if kind in set(EntityKind) else None))
+    return Data(_preview(visit, language, text, await _about(visit, visit.form)))
+
+
+async def _about(visit: Visit, given: MultiMapping[str]) -> About:
+    """Customers' names are in it: what is real is for those who write to them."""
+    chosen, id_ = given.get("about", ""), given.get("about_id", "").strip()[:200]
+    kind = EntityKind(chosen) if chosen in set(EntityKind) else None
+    if kind is None or not id_ or not visit.may(Role.EDITOR):
+        return About(kind)
+    return About(kind, id_, await text_context(visit.desk, visit.shop.id, kind, id_))
 
 
 def _found(visit: Visit) -> Template:
@@ -163,28 +192,29 @@ def _faults(visit: Visit, name: str, texts: dict[str, TemplateText], id_: str) -
     return template_problems(template, rules, {visit.shop.language})
 
 
-def _preview(visit: Visit, language: str, text: TemplateText, kind: EntityKind | None = None) -> Preview:
-    """By the first sample that it works for, unless ``kind`` says which."""
+def _preview(visit: Visit, language: str, text: TemplateText, about: About) -> Preview:
     words, company = visit.words, visit.shop
     template = Template(id="preview", company=company.id, texts={language: text}, version=1)
-    kinds = list(EntityKind) if kind is None else [kind]
     sms: str | Reason = Reason.NO_TEXT
     email = None
-    for one in kinds:
-        known = sample(one)
-        ctx = replace(known, company=company, currency=company.currency)
+    unfilled = False
+    for ctx in _contexts(visit, about):
         if isinstance(sms, Reason) and text.sms:
             sms = render_sms(template, ctx)
+            unfilled = unfilled or isinstance(sms, Reason)
         if email is None and (text.subject or text.body):
             found = render_email(template, ctx)
             email = None if isinstance(found, Reason) else found
+            unfilled = unfilled or email is None
     cost = ""
     if not isinstance(sms, Reason):
         counted = segments.count(sms)
         cost = words(
             "cost", characters=counted.characters, segments=counted.segments, encoding=counted.encoding
         )
-    faults = []
+    faults = [words("about.missing")] if about.missing else []
+    if about.known is not None and unfilled:
+        faults.append(words("about.unfilled"))
     for fault in template_problems(template, (), ()):
         part = fault.field.rpartition(".")[2]
         faults.append(f"{words(f'field.{part}')}: {fault.message}" if part in _PARTS else fault.message)
@@ -197,11 +227,20 @@ def _preview(visit: Visit, language: str, text: TemplateText, kind: EntityKind |
     )
 
 
+def _contexts(visit: Visit, about: About) -> list[TextContext]:
+    if about.known is not None:
+        return [about.known]
+    company = visit.shop
+    kinds = list(EntityKind) if about.kind is None else [about.kind]
+    return [replace(sample(one), company=company, currency=company.currency) for one in kinds]
+
+
 # --- the form
 
 
 def _page(
     visit: Visit,
+    about: About,
     name: str,
     texts: dict[str, TemplateText],
     problems: Sequence[Problem] = (),
@@ -225,7 +264,8 @@ def _page(
     )
     shown = [
         fields.text("name", name, maxlength=200, readonly=not editor),
-        [language_box(visit, fields, tag, text, editor) for tag, text in texts.items()],
+        _trial(visit, about) if editor else None,
+        [language_box(visit, fields, tag, text, editor, about) for tag, text in texts.items()],
     ]
     form = h("div", shown)
     if editor:
@@ -250,6 +290,33 @@ def _page(
     return Page(title=title, body=[one for one in body if one is not None], status=status, at="templates")
 
 
+def _trial(visit: Visit, about: About) -> Html:
+    """What the preview is made with."""
+    words = visit.words
+    kinds = {"": words("about.sample"), **{one.value: words(f"entity.{one}") for one in EntityKind}}
+    options = [h("option", label, value=one, selected=one == about.kind) for one, label in kinds.items()]
+    return h(
+        "div",
+        h("label", words("about"), for_="about"),
+        h("select", options, id="about", name="about"),
+        h("label", words("about.id"), for_="about_id"),
+        h(
+            "input",
+            type="text",
+            id="about_id",
+            name="about_id",
+            value=about.id,
+            maxlength=200,
+            aria_invalid="true" if about.missing else None,
+            aria_describedby="about_id-problem" if about.missing else None,
+        ),
+        h("button", words("template.look"), name="look", value="yes", class_="quiet"),
+        h("p", words("about.missing"), class_="problem", id="about_id-problem") if about.missing else None,
+        class_="row",
+        data_about=True,
+    )
+
+
 def added_language(visit: Visit, texts: Mapping[str, TemplateText]) -> Html:
     missing = {"": "-", **{tag: label for tag, label in LANGUAGES.items() if tag not in texts}}
     options = [h("option", label, value=tag) for tag, label in missing.items()]
@@ -257,9 +324,11 @@ def added_language(visit: Visit, texts: Mapping[str, TemplateText]) -> Html:
     return joined(label, h("select", options, id="added", name="added"))
 
 
-def language_box(visit: Visit, fields: Fields, tag: str, text: TemplateText, editor: bool) -> Html:
+def language_box(
+    visit: Visit, fields: Fields, tag: str, text: TemplateText, editor: bool, about: About = _SAMPLES
+) -> Html:
     words = visit.words
-    shown = _preview(visit, tag, text)
+    shown = _preview(visit, tag, text, about)
     areas = []
     for part, rows in (("sms", 4), ("subject", 1), ("body", 8)):
         name = f"{tag}.{part}"

@@ -78,6 +78,9 @@ def test_a_text_is_previewed_while_it_is_typed(place: Spot, chromium: Chromium) 
     chromium.click('[data-insert="{{ customer.first_name }}"]')
     chromium.until("Hello Anna")
     chromium.until("10 characters, SMS segments: 1 (GSM-7)")
+    chromium.choose("#about", "appointment")
+    chromium.type("#about_id", "A-none")
+    chromium.until("Nothing is known of it")
 
 
 def test_the_feed_of_an_order_that_was_moved(place: Spot, chromium: Chromium) -> None:

@@ -19,6 +19,8 @@ const PAUSE = 300; // milliseconds without a key before the server is asked
 
 for (const form of document.querySelectorAll("form[data-preview]")) {
   let last = null;
+  const about = form.querySelector("[data-about]"); // what the texts are tried with
+  const all = [];
   for (const box of form.querySelectorAll("[data-language]")) {
     let waiting = 0;
     let asked = 0;
@@ -26,6 +28,7 @@ for (const form of document.querySelectorAll("form[data-preview]")) {
       const number = ++asked;
       const body = new URLSearchParams({ csrf: form.elements.csrf.value, language: box.dataset.language });
       for (const area of box.querySelectorAll("[data-part]")) body.set(area.dataset.part, area.value);
+      for (const control of about ? about.querySelectorAll("[name^=about]") : []) body.set(control.name, control.value);
       const answer = await fetch(form.dataset.preview, { method: "POST", body });
       if (!answer.ok || number !== asked) return;
       const found = await answer.json();
@@ -34,14 +37,17 @@ for (const form of document.querySelectorAll("form[data-preview]")) {
         place.textContent = Array.isArray(value) ? value.join(" ") : value;
       }
     };
-    box.addEventListener("input", () => {
+    const soon = () => {
       clearTimeout(waiting);
       waiting = setTimeout(() => show().catch(() => {}), PAUSE);
-    });
+    };
+    all.push(soon);
+    box.addEventListener("input", soon);
     box.addEventListener("focusin", (event) => {
       if (event.target.dataset.part) last = event.target;
     });
   }
+  if (about) about.addEventListener("input", () => all.forEach((soon) => soon()));
   form.addEventListener("click", (event) => {
     const text = event.target.dataset && event.target.dataset.insert;
     if (!text) return;
