@@ -42,6 +42,7 @@ class EntityPartition:
             shared, f"{topic}-state", partition, FAMILIES, lambda _, records: restored(records), snapshot
         )
         self._stage = self._state.built(self._new_stage)
+        self._state.renewed = self._renew
 
     async def open(self, may_claim: MayClaim = at_once) -> None:
         """Restores the store and begins to apply rules that changed meanwhile."""
@@ -175,6 +176,10 @@ class EntityPartition:
             if round_ is not None:
                 await self._carry_out(round_)
         return round_ is not None
+
+    def _renew(self) -> None:
+        """Rules change, and people look, while a store is rebuilt: never at the one that is closed."""
+        self._stage = self._new_stage()
 
     def _new_stage(self) -> EntityStage:
         return EntityStage(

@@ -161,6 +161,8 @@ class PartitionStore:
         self._fence = Fence()
         self._epoch = 0
         self.store: KeyValue = self._open()
+        self.renewed: Callable[[], None] = lambda: None
+        """Told when ``store`` is another one; the one before is closed."""
 
     def __str__(self) -> str:
         return f"{self._topic}[{self.partition}]"
@@ -381,6 +383,7 @@ class PartitionStore:
         self._shared.disk.destroy(self._name)
         self.store = self._shared.disk.open(self._name, self._families)
         self._position, self._fence, self._caught_up = None, Fence(), 0
+        self.renewed()
 
 
 def dead_letter(batch: RecordBatch, record: Record, error: DecodeError, now: int) -> DeadLetter:

@@ -64,6 +64,7 @@ class SenderPartition:
         self._pump: asyncio.Task[None] | None = None
         self._state = PartitionStore(shared, "timers-changelog", partition, FAMILIES, restored, snapshot)
         self._stage = self._state.built(self._new_stage)
+        self._state.renewed = self._renew
 
     # --- life
 
@@ -432,6 +433,10 @@ class SenderPartition:
             except DecodeError:
                 continue
         return None
+
+    def _renew(self) -> None:
+        """Rules change, and people look, while a store is rebuilt: never at the one that is closed."""
+        self._stage = self._new_stage()
 
     def _new_stage(self) -> DeliveryStage:
         return DeliveryStage(self._state.store, self._shared.catalog, self._options, self._read_change)

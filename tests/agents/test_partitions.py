@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -18,7 +19,7 @@ from agents.entity_partition import EntityPartition
 from agents.gate import Gate
 from agents.host import Host, Place
 from agents.outputs import Outputs
-from agents.partition import RocksDisk, Shared
+from agents.partition import FOLLOWED, LONGEST_AWAY, Followed, RocksDisk, Shared
 from agents.sender_partition import SenderPartition
 from schemas.codec import Codec, encode_json
 from schemas.records import Customer, EntityKind
@@ -309,6 +310,43 @@ async def test_a_store_that_is_found_damaged_when_it_is_first_read_is_rebuilt(
     await host.resume(places)
     assert host.ready
     assert "is rebuilt from the beginning: bad block" in caplog.text
+    await host.close()
+
+
+@pytest.mark.parametrize("name", ["timers", "appointments"])
+async def test_a_rule_changes_while_a_store_is_rebuilt(world: World, name: str, tmp_path: Path) -> None:
+    """Whoever asks the partition meanwhile must not meet the store that was thrown away."""
+    host: Host | None = None
+    rebuilt = False
+
+    async def read_log(*args: Any) -> int:
+        nonlocal rebuilt
+        if host is not None:
+            rebuilt = True
+            rule = reminder(24)
+            world.catalog.apply(rule)
+            host.reference_changed([(C, rule.id), (C, "")])
+            host.backlog()
+            assert sum(part.pending + part.sweeping for part in host.timers.values()) >= 0
+            assert not host.ready
+        return await world.shared.read_log(*args)
+
+    shared = replace(world.shared, disk=RocksDisk(tmp_path), read_log=read_log)
+    places = [Place(name, 0), *([Place("consents", 0)] if name == "timers" else [])]
+    before = Host(shared, {}, {}, Options(), world.gate)
+    await before.resume(places)
+    store = before._parts()[0]._state.store
+    raw = store.get("meta", FOLLOWED)
+    assert raw is not None
+    followed = msgspec.msgpack.decode(raw, type=Followed)
+    followed.caught_up -= LONGEST_AWAY + 60_000
+    store.write([("meta", FOLLOWED, msgspec.msgpack.encode(followed))])
+    await before.close()
+
+    host = Host(shared, {}, {}, Options(), world.gate)
+    await host.resume(places)
+    assert rebuilt
+    assert host.ready
     await host.close()
 
 
