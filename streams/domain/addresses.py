@@ -18,6 +18,9 @@ _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"(?:{_LABEL}\.)+(?:[a-z]{{2,63}}|xn--[a-z0-9-]{{1,59}})")
 
 
+_E164 = re.compile(r"\+([1-9][0-9]{4,14})")
+
+
 @lru_cache(maxsize=65_536)
 def normal_phone(raw: str, region: str | None) -> str | None:
     """``raw`` as E.164 (``+48600100123``), or None when it can't be a phone number.
@@ -28,6 +31,8 @@ def normal_phone(raw: str, region: str | None) -> str | None:
     """
     if len(raw) > _LONGEST_PHONE:
         return None
+    if _is_normal(raw):
+        return raw
     try:
         number = phonenumbers.parse(raw, region)
     except phonenumbers.NumberParseException:
@@ -35,6 +40,37 @@ def normal_phone(raw: str, region: str | None) -> str | None:
     if not phonenumbers.is_possible_number(number):
         return None
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _is_normal(raw: str) -> bool:
+    """Whether the library would give ``raw`` back as it is: most numbers come in that form, and parsing one
+    takes longer than rendering its message. False where that is not plain to see."""
+    match = _E164.fullmatch(raw)
+    if match is None:
+        return False
+    digits = match[1]
+    for length in (1, 2, 3):  # country codes (E.164) are prefix-free
+        plan = _plan(digits[:length])
+        if plan is not None:
+            lengths, prefix = plan
+            national = digits[length:]
+            # Zeros that lead, and what looks like a trunk prefix, are the library's to judge.
+            return len(national) in lengths and national[0] != "0" and not (prefix and prefix.match(national))
+    return False
+
+
+@lru_cache(maxsize=2_000)
+def _plan(code: str) -> tuple[frozenset[int], re.Pattern[str] | None] | None:
+    """Of a country code the possible lengths of what follows, and what is dialled before it at home."""
+    country = int(code)
+    if country not in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
+        return None
+    region = phonenumbers.region_code_for_country_code(country)
+    numbers = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(country, region)
+    assert numbers is not None  # it has those of every country code
+    assert numbers.general_desc is not None
+    prefix = numbers.national_prefix_for_parsing
+    return frozenset(numbers.general_desc.possible_length), re.compile(prefix) if prefix else None
 
 
 def normal_email(raw: str) -> str | None:

@@ -7,6 +7,7 @@ versions of the program (pinned by golden values in the tests).
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import blake2b
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
@@ -78,6 +79,8 @@ def _key(*parts: str) -> bytes:
     return joined.encode("utf-8", "surrogatepass")
 
 
+# A message's address is asked for with its intent, in the log, and in the log once more; the sender's always.
+@lru_cache(maxsize=4_096)
 def address_hash(secret: bytes, company: str, address: str) -> str:
     """32 hexadecimal digits by which an address can be recognised within one company by whoever has
     ``secret``; nobody else can try addresses until one fits, and companies can't be joined by it."""
@@ -96,6 +99,7 @@ def _keyed(secret: bytes, purpose: bytes, text: str) -> str:
     return blake2b(data, digest_size=16, key=key, person=purpose).hexdigest()
 
 
+@lru_cache(maxsize=4_096)
 def mask(address: str) -> str:
     """An address as people may see it in logs: ``+48 ••• ••• 123``, ``a…@e….com``.
 

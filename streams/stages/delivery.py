@@ -39,6 +39,7 @@ from streams.stages.slots import (
     IN_FLIGHT,
     PENDING,
     SlotName,
+    SlotTable,
     decode_facts,
     due_key,
     name_of,
@@ -206,7 +207,7 @@ class DeliveryStage:
     def final_check(self, order: SendOrder, now: int) -> Withdrawn | None:
         """Immediately before the provider call (P3): has anything been withdrawn since the intent, or
         has its time passed?"""
-        slot = DeliveryRound(self._store, self._catalog, 0, 0).table.get(order.key)
+        slot = SlotTable(self._store).get(order.key)
         row = slot.row if slot is not None else None
         if row is None or row.attempt != order.attempt:
             return Withdrawn(Reason.RULE_CHANGED, DeliveryState.CANCELLED)
@@ -222,7 +223,8 @@ class DeliveryStage:
         late = too_late(order, row, now)
         if late is not None:
             return Withdrawn(late, DeliveryState.EXPIRED)
-        customer = self._customers([order.key])[order.key]
+        raw = self._store.get("consents", customer_key(name.company, name.customer_id))
+        customer = _decode_customer(raw) if raw is not None else None
         reason = refusal(order.channel, name.company, customer, self._catalog)
         return Withdrawn(reason, DeliveryState.SUPPRESSED) if reason is not None else None
 

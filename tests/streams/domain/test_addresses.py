@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,6 +35,29 @@ def test_phone(raw: str, region: str | None, normal: str | None) -> None:
 def test_any_phone_is_e164_or_none(raw: str, region: str | None) -> None:
     found = normal_phone(raw, region)
     assert found is None or (found[0] == "+" and found[1:].isascii() and found[1:].isdigit())
+
+
+_CODES = sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
+
+
+@pytest.mark.parametrize("region", [None, "PL"])
+@given(
+    st.sampled_from(_CODES) | st.integers(0, 9_999),
+    st.text(st.sampled_from("0123456789"), max_size=16) | st.sampled_from(["0", "00", "1", "8", "02", "9"]),
+    st.integers(0, 10**11),
+)
+def test_a_phone_with_its_country_code_is_what_the_library_says(
+    region: str | None, code: int, start: str, rest: int
+) -> None:
+    raw = f"+{code}{start}{rest}"
+    try:
+        number = phonenumbers.parse(raw, region)
+    except phonenumbers.NumberParseException:
+        expected = None
+    else:
+        e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+        expected = e164 if phonenumbers.is_possible_number(number) else None
+    assert normal_phone(raw, region) == expected
 
 
 @pytest.mark.parametrize(
