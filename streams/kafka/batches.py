@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 
 class Record(Protocol):
-    """One record as it lies in the partition (aiokafka's ``ConsumerRecord`` is one)."""
+    """One record as it lies in the partition (what aiokafka parses is one)."""
 
     @property
     def offset(self) -> int: ...

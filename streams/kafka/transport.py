@@ -23,6 +23,7 @@ import math
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 from aiokafka.consumer.fetcher import FetchResult
@@ -96,6 +97,24 @@ class _Bounds(NamedTuple):
 def elapsed() -> float:
     """A monotonic clock that goes on while the machine is suspended or the process is stopped."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _records(result: Any, tp: TP, max_records: int) -> list[Record]:
+    """What ``FetchResult.getall`` does, without making a ``ConsumerRecord`` of each record (which costs more
+    than to read it): the parsed records have all that ``Record`` asks for."""
+    if not result.has_more() or not result.check_assignment(tp):
+        return []
+    parsed = result._partition_records
+    parsed._consumer_record = _as_parsed
+    records = list(islice(parsed._records_iterator, max_records))
+    result._update_position()
+    if len(records) < max_records:
+        result._partition_records = None
+    return records
+
+
+def _as_parsed(_: TP, record: Record) -> Record:
+    return record
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
@@ -222,11 +241,11 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             result = fetcher._records[tp]
             if isinstance(result, FetchResult):
                 state = result._assignment.state_value(tp)
-                records = result.getall(max_records)
+                records = _records(result, tp, max_records)
                 if not result.has_more():
                     del fetcher._records[tp]
                     fetcher._notify(fetcher._wait_consume_future)
-                # getall moves the position past the records and past anything unreadable after them.
+                # The position is past the records and past anything unreadable after them.
                 if state is not None and state.has_valid_position and state.position > flow.next_offset:
                     drained.append(Drained(flow, records, state.position))
             elif not drained:
