@@ -12,7 +12,7 @@ from agents.steps import StepLock
 from schemas.records import EntityKind
 from streams.kafka.batches import RecordBatch
 from streams.kafka.topics import MAX_VALUE
-from streams.stages.entity import FAMILIES, SOURCE, EntityRound, EntityStage, Incoming, restored, snapshot
+from streams.stages.entity import FAMILIES, SOURCE, EntityRound, EntityStage, restored, snapshot
 
 _TIDY_LOOK = 60.0
 """Seconds between looks whether it is time to forget old entities."""
@@ -126,12 +126,8 @@ class EntityPartition:
             ]
         if any(value is not None and len(value) > MAX_VALUE for value in values):
             changes = [too_large(value) or change for change, value in zip(changes, values, strict=True)]
-        incoming = [
-            Incoming(record.offset, record.timestamp, record.key or b"", record.value or b"", change)
-            for record, change in zip(records, changes, strict=True)
-        ]
         async with self._lock:
-            round_ = self._stage.step(incoming, batch.next_offset, self._shared.clock.now())
+            round_ = self._stage.step(records, changes, batch.next_offset, self._shared.clock.now())
             await self._carry_out(round_)
             self._stage.committed(batch.next_offset)
         metrics = self._shared.metrics

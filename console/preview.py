@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from schemas.codec import Codec
 from schemas.errors import DecodeError
@@ -30,7 +31,7 @@ from streams.domain.messages import Accepted, SmsMessage
 from streams.domain.reasons import Reason
 from streams.stages import entity, slots
 from streams.stages.delivery import DeliveryStage, consent_writes
-from streams.stages.entity import EntityRound, EntityStage, Incoming
+from streams.stages.entity import EntityRound, EntityStage
 from streams.stages.firing import Options
 from streams.stages.ready import Room
 from streams.stages.round import DeliveryRound, SendOrder
@@ -113,6 +114,13 @@ def sample_customer(company: str, customer_id: str) -> Customer:
     )
 
 
+class _Record(NamedTuple):
+    offset: int
+    timestamp: int
+    key: bytes
+    value: bytes
+
+
 class _World:
     """One entity, from its first change in the file to its last message."""
 
@@ -150,8 +158,8 @@ class _World:
             self._location = change.after.location_id
         raw = self._codec.encode_change(self._stage.kind, change)
         offset, self._offset = self._offset, self._offset + 1
-        incoming = Incoming(offset, self._now, b"", raw, change)
-        round_ = self._stage.step([incoming], self._offset, self._now)
+        record = _Record(offset, self._now, b"", raw)
+        round_ = self._stage.step([record], [change], self._offset, self._now)
         self._explain(change, round_, first=offset == 0)
         self._carry_out(round_)
         self._stage.committed(self._offset)

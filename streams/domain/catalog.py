@@ -38,6 +38,7 @@ ReferenceType = (
 
 _Record = TypeVar("_Record", Rule, Template, Status, Location, Company, Mailbox)
 
+_OPEN = StatusKind.OPEN
 NO_VERSION = -1
 """The version of what is not there."""
 
@@ -178,8 +179,9 @@ class Catalog:
 
     def status_kind(self, company: str, kind: EntityKind, status_id: str) -> StatusKind:
         """An unknown status is open: nothing is cleared because a table lags behind."""
-        found = self.status(company, kind, status_id)
-        return StatusKind.OPEN if found is None else found.kind
+        statuses = self._statuses.get(company)
+        found = None if statuses is None else statuses.get(status_id)
+        return _OPEN if found is None or found.entity is not kind else found.kind
 
     def _apply_rule(self, rule: Rule) -> bool:
         rules = self._rules.setdefault(rule.company, {})

@@ -41,12 +41,12 @@ def message_id(delivery_id: str, domain: str) -> str:
 
 def customer_key(company: str, customer_id: str) -> bytes:
     """Key of topics ``customer-consents``, ``consents`` and ``timers``: ``company/customer``."""
-    return _key(company, customer_id)
+    return _pair(company, customer_id)
 
 
 def entity_key(company: str, entity_id: str) -> bytes:
     """Key of topics ``orders``, ``leads`` and ``appointments``: ``company/entity``."""
-    return _key(company, entity_id)
+    return _pair(company, entity_id)
 
 
 def log_key(company: str, kind: str, entity_id: str) -> bytes:
@@ -70,6 +70,13 @@ def split_key(key: bytes) -> tuple[str, ...]:
         part.replace("%2F", "/").replace("%25", "%")
         for part in key.decode("utf-8", "surrogatepass").split("/")
     )
+
+
+def _pair(first: str, second: str) -> bytes:
+    joined = f"{first}/{second}"
+    if "%" in joined or joined.count("/") > 1:
+        return _key(first, second)
+    return joined.encode("utf-8", "surrogatepass")
 
 
 def _key(*parts: str) -> bytes:

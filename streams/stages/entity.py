@@ -8,9 +8,10 @@ newest state, so that a rule written later can arm the reminders of what is alre
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import msgspec
 
@@ -40,6 +41,8 @@ FAMILIES = ("entities", "meta", "applied")
 SOURCE = b"\x00source"
 """Key of the source offset, in the changelog (after the states of its batch) and in ``meta``. No entity
 key begins with NUL."""
+TIDIED = b"\x01tidied"
+"""Key in ``meta``, not in the changelog: when memories were last looked through."""
 MEMORY = 35 * 24 * 3600 * 1000
 """A closed entity is remembered this long: late changes of it must still be seen as late."""
 SWEEP_ROWS = 500
@@ -70,14 +73,20 @@ class EntityState(msgspec.Struct, array_like=True, gc=False):
         )
 
 
-class Incoming(msgspec.Struct, frozen=True, gc=False):
-    """One record of the entity topic with what the codec made of it (None: a tombstone)."""
+class SourceRecord(Protocol):
+    """One record of the entity topic."""
 
-    offset: int
-    timestamp: int
-    key: bytes
-    raw: bytes
-    change: Change | DecodeError | None
+    @property
+    def offset(self) -> int: ...
+
+    @property
+    def timestamp(self) -> int: ...
+
+    @property
+    def key(self) -> bytes | None: ...
+
+    @property
+    def value(self) -> bytes | None: ...
 
 
 @dataclass(slots=True)
@@ -91,11 +100,8 @@ class EntityRound:
     dead: list[DeadLetter] = field(default_factory=list)
     changelog: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     writes: list[Write] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
     """Records by what became of them, for the metrics."""
-
-    def count(self, what: str) -> None:
-        self.counts[what] = self.counts.get(what, 0) + 1
 
     def clear_after(self, change: Change, owner: str) -> None:
         """What this batch has for the former customer goes before the clear, as it happened: behind it, it
@@ -134,37 +140,44 @@ class EntityStage:
         self._catalog = catalog
         self._sweeps: deque[tuple[str, str]] = deque()
         self._tidy_from: bytes | None = None
-        self._tidied = -1
-        stored = store.get("meta", SOURCE)
+        tidied, stored = store.get_many("meta", [TIDIED, SOURCE])
+        self._tidied = _decode_int(tidied) if tidied is not None else -1
         self.source = _decode_int(stored) if stored is not None else 0
         """The next offset to work on: everything below it is in the state and was sent on."""
 
     # --- changes --------------------------------------------------------------------------------
 
-    def step(self, records: Sequence[Incoming], next_offset: int, now: int) -> EntityRound:
-        """Works on one batch. ``now`` stamps log records and dead letters, and decides nothing."""
+    def step(
+        self,
+        records: Sequence[SourceRecord],
+        changes: Sequence[Change | DecodeError | None],
+        next_offset: int,
+        now: int,
+    ) -> EntityRound:
+        """Works on one batch: the records, by rising offset, and what the codec made of each (None: a
+        tombstone). ``now`` stamps log records and dead letters, and decides nothing."""
         round_ = EntityRound()
-        fresh = [record for record in records if record.offset >= self.source]
+        if records and records[0].offset < self.source:
+            done = sum(record.offset < self.source for record in records)
+            records, changes = records[done:], changes[done:]
         keys = [
-            entity_key(record.change.company, record.change.entity_id)
-            for record in fresh
-            if isinstance(record.change, Change)
+            entity_key(change.company, change.entity_id) for change in changes if isinstance(change, Change)
         ]
-        known = dict(zip(keys, self._store.get_many("entities", keys), strict=True))
-        states = {key: _decode_state(raw) for key, raw in known.items() if raw is not None}
+        known = zip(keys, self._store.get_many("entities", keys), strict=True)
+        states = {key: _decode_state(raw) for key, raw in known if raw is not None}
         touched: dict[bytes, EntityState] = {}
         position = iter(keys)
-        for record in fresh:
-            if isinstance(record.change, Change):
+        for record, change in zip(records, changes, strict=True):
+            if isinstance(change, Change):
                 key = next(position)
-                state = self._change(record, record.change, states.get(key), round_, now)
+                state = self._change(record, change, states.get(key), round_, now)
                 if state is not None:
                     states[key] = touched[key] = state
-            elif record.change is None:
-                round_.count("tombstone")  # follows a delete, which has told everything
+            elif change is None:
+                round_.counts["tombstone"] += 1  # follows a delete, which has told everything
             else:
-                round_.count(record.change.reason)
-                round_.dead.append(self._dead(record, record.change, now))
+                round_.counts[change.reason] += 1
+                round_.dead.append(self._dead(record, change, now))
         self._write_states(touched, round_)
         if next_offset > self.source:
             self._write_source(next_offset, round_)
@@ -175,11 +188,11 @@ class EntityStage:
         self.source = max(self.source, next_offset)
 
     def _change(
-        self, record: Incoming, change: Change, state: EntityState | None, round_: EntityRound, now: int
+        self, record: SourceRecord, change: Change, state: EntityState | None, round_: EntityRound, now: int
     ) -> EntityState | None:
         if state is not None and change.version <= state.version:
             late = change.version < state.version
-            round_.count(Reason.OUT_OF_ORDER if late else "duplicate")
+            round_.counts[Reason.OUT_OF_ORDER if late else "duplicate"] += 1
             told = change.before is not None or change.operation is Operation.CREATE
             if late and told and change.after is not None and change.after.customer_id:
                 # The sender knows whether this very event was told of when it came first.
@@ -190,87 +203,70 @@ class EntityStage:
                     )
                     round_.timers.append(msgspec.structs.replace(arm, reason=str(Reason.OUT_OF_ORDER)))
             return None
-        before = change.before
-        if before is None and state is not None and not state.deleted:
-            before = state.facts()
+        stored = state.facts() if state is not None and not state.deleted else None
+        before = change.before if change.before is not None else stored
         operation = change.operation
-        if operation is Operation.CREATE and state is not None and not state.deleted:
+        if operation is Operation.CREATE and stored is not None:
             operation = Operation.UPDATE  # said again: the customer has been greeted already
         elif operation is Operation.UPDATE and before is None:
             operation = Operation.READ  # nobody can say what changed, so nothing is told
         occ = occurrence(operation, before, change.after)
         if occ.deleted or change.after is None:
-            return self._deleted(record, change, state, before, round_)
-        round_.count("accepted")
-        return self._changed(record, change, change.after, state, before, occ, round_, now)
+            return self._deleted(change, state, before, round_)
+        round_.counts["accepted"] += 1
+        return self._changed(record, change, change.after, state, stored, before, occ, round_, now)
 
     def _changed(
         self,
-        record: Incoming,
+        record: SourceRecord,
         change: Change,
         after: Facts,
         state: EntityState | None,
+        stored: Facts | None,
         before: Facts | None,
         occ: Occurrence,
         round_: EntityRound,
         now: int,
     ) -> EntityState:
+        armed = state is not None and state.armed
+        raw = record.value or b""
+        located = False
+        if armed:
+            was = [facts for facts in (stored, before) if facts is not None]
+            located = any(facts.location_id != after.location_id for facts in was)
+            for owner in dict.fromkeys(facts.customer_id for facts in was):
+                if owner and owner != after.customer_id:
+                    reason = Reason.CUSTOMER_CHANGED
+                    round_.clear_after(change, owner)
+                    round_.clears.append(clear_command(self.kind, change, owner, ClearScope.ALL, reason, raw))
+        status = self._catalog.status_kind(change.company, self.kind, after.status_id)
+        rules = notifications(self._catalog, change.company, self.kind, occ, after)
         if not after.customer_id:
-            rules = notifications(self._catalog, change.company, self.kind, occ, after)
             round_.log += [
                 not_sent(self.kind, change, rule, after, Reason.NO_CUSTOMER, now) for rule in rules
             ]
-        armed = state is not None and state.armed
-        stored = state.facts() if state is not None and not state.deleted else None
-        for owner in dict.fromkeys(f.customer_id for f in (stored, before) if f is not None):
-            if armed and owner and owner != after.customer_id:
-                reason = Reason.CUSTOMER_CHANGED
-                round_.clear_after(change, owner)
-                round_.clears.append(
-                    clear_command(self.kind, change, owner, ClearScope.ALL, reason, record.raw)
-                )
-        commands: list[Timer] = []
-        if after.customer_id:
-            status = self._catalog.status_kind(change.company, self.kind, after.status_id)
-            if armed and status is not StatusKind.OPEN:
-                cancelled = status is StatusKind.CANCELLED
-                reason = Reason.ENTITY_CANCELLED if cancelled else Reason.ENTITY_CLOSED
-                commands.append(
-                    clear_command(
-                        self.kind, change, after.customer_id, ClearScope.SCHEDULED, reason, record.raw
-                    )
-                )
-            elif armed and after.scheduled_at is None:
-                commands.append(
-                    clear_command(
-                        self.kind,
-                        change,
-                        after.customer_id,
-                        ClearScope.REMINDERS,
-                        Reason.TIME_REMOVED,
-                        record.raw,
-                    )
-                )
+        else:
+            commands: list[Timer] = self._no_longer(change, after, status, raw) if armed else []
             # The newest facts travel once: with the first command, or by themselves.
-            for rule in notifications(self._catalog, change.company, self.kind, occ, after):
-                raw = b"" if commands else record.raw
+            for rule in rules:
+                news = b"" if commands else raw
                 commands.append(
-                    arm_command(self.kind, change, rule, after, change.event_id, change.occurred_at, raw)
+                    arm_command(self.kind, change, rule, after, change.event_id, change.occurred_at, news)
                 )
-            if self._reminders_may_differ(after, stored, before, occ):
+            # Only where something that a reminder looks at differs from what was known, or from what the
+            # record says was before (the two can disagree: what was missed must be made up for).
+            if stored is None or occ.created or stored != after or before != after:
                 moment = record.timestamp if occ.snapshot else change.occurred_at
                 for rule in reminders(self._catalog, change.company, self.kind, after):
-                    raw = b"" if commands else record.raw
+                    news = b"" if commands else raw
                     anchor = str(after.scheduled_at)
-                    commands.append(arm_command(self.kind, change, rule, after, anchor, moment, raw))
-            located = any(was.location_id != after.location_id for was in (stored, before) if was is not None)
+                    commands.append(arm_command(self.kind, change, rule, after, anchor, moment, news))
             if armed and (located or not commands):
-                raw = b"" if commands else record.raw
+                news = b"" if commands else raw
                 why = LOCATION_CHANGED if located else ""
-                commands.append(facts_command(self.kind, change, after.customer_id, why, raw))
+                commands.append(facts_command(self.kind, change, after.customer_id, why, news))
             armed = armed or bool(commands)
             round_.timers += commands
-        kind = self._catalog.status_kind(change.company, self.kind, after.status_id)
         return EntityState(
             version=change.version,
             deleted=False,
@@ -281,36 +277,29 @@ class EntityStage:
             scheduled_at=after.scheduled_at,
             occurred_at=change.occurred_at,
             # Nothing is armed from a closed entity: what is left of it is small.
-            raw=record.raw if kind is StatusKind.OPEN else b"",
+            raw=raw if status is StatusKind.OPEN else b"",
         )
 
-    def _reminders_may_differ(
-        self, after: Facts, stored: Facts | None, before: Facts | None, occ: Occurrence
-    ) -> bool:
-        """Anything that a reminder looks at differs from what was known, or from what the record says was
-        before (the two can disagree: what was missed must be made up for)."""
-        return (
-            stored is None
-            or occ.created
-            or any(
-                was.scheduled_at != after.scheduled_at
-                or was.location_id != after.location_id
-                or was.customer_id != after.customer_id
-                or was.status_id != after.status_id
-                for was in (stored, before)
-                if was is not None
-            )
-        )
+    def _no_longer(self, change: Change, after: Facts, status: StatusKind, raw: bytes) -> list[Timer]:
+        """What clears the pending messages that make no sense any more, as the entity is now."""
+        if status is not StatusKind.OPEN:
+            cancelled = status is StatusKind.CANCELLED
+            scope = ClearScope.SCHEDULED
+            reason = Reason.ENTITY_CANCELLED if cancelled else Reason.ENTITY_CLOSED
+        elif after.scheduled_at is None:
+            scope, reason = ClearScope.REMINDERS, Reason.TIME_REMOVED
+        else:
+            return []
+        return [clear_command(self.kind, change, after.customer_id, scope, reason, raw)]
 
     def _deleted(
         self,
-        record: Incoming,
         change: Change,
         state: EntityState | None,
         before: Facts | None,
         round_: EntityRound,
     ) -> EntityState:
-        round_.count("deleted")
+        round_.counts["deleted"] += 1
         owners = [before.customer_id] if before is not None else []
         if state is not None:
             owners.append(state.customer_id)
@@ -331,7 +320,7 @@ class EntityStage:
             raw=b"",
         )
 
-    def _dead(self, record: Incoming, error: DecodeError, now: int) -> DeadLetter:
+    def _dead(self, record: SourceRecord, error: DecodeError, now: int) -> DeadLetter:
         return DeadLetter(
             topic=self.topic,
             partition=self.partition,
@@ -339,8 +328,8 @@ class EntityStage:
             timestamp=record.timestamp,
             error=str(error.reason),
             detail=str(error),
-            key=record.key,
-            value=record.raw,
+            key=record.key or b"",
+            value=record.value or b"",
             at=now,
         )
 
@@ -431,13 +420,15 @@ class EntityStage:
         """Forgets, piece by piece and once a day, what was closed or deleted more than 35 days ago; None when
         there is nothing to look through."""
         if self._tidy_from is None:
-            if now - self._tidied < TIDY_EVERY:
+            if 0 <= now - self._tidied < TIDY_EVERY:
                 return None
             self._tidied = now
             self._tidy_from = b""
         rows = self._store.scan("entities", self._tidy_from, None, SWEEP_ROWS)
         self._tidy_from = rows[-1][0] + b"\0" if len(rows) == SWEEP_ROWS else None
         round_ = EntityRound()
+        if self._tidy_from is None:
+            round_.writes.append(("meta", TIDIED, _encode(self._tidied)))
         for key, raw in rows:
             state = _decode_state(raw)
             newest = max(state.occurred_at, state.scheduled_at or 0)

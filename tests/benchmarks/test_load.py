@@ -6,9 +6,10 @@ from schemas.codec import Codec
 from schemas.records import EntityKind, Rule, TimerOp
 from schemas.registry import EmbeddedRegistry
 from streams.domain.catalog import Catalog
-from streams.stages.entity import FAMILIES, EntityStage, Incoming
+from streams.stages.entity import FAMILIES, EntityStage
 from streams.state.memory import MemoryStore
 from tests.benchmarks.load import Load
+from tests.support.topology import Published
 
 
 def hits_of(load: Load) -> set[str]:
@@ -21,10 +22,10 @@ def hits_of(load: Load) -> set[str]:
     raws = [codec.encode_change(EntityKind.ORDER, change) for change in changes]
     decoded = codec.decode_changes(EntityKind.ORDER, list(raws))
     records = [
-        Incoming(offset, change.occurred_at, b"", raw, read)
+        Published(offset, change.occurred_at, b"", raw, read)
         for offset, (change, raw, read) in enumerate(zip(changes, raws, decoded, strict=True))
     ]
-    round_ = stage.step(records, len(records), changes[0].occurred_at)
+    round_ = stage.step(records, decoded, len(records), changes[0].occurred_at)
     arms = [timer for timer in round_.timers if timer.op is TimerOp.ARM]
     return {f"{t.company}/{t.customer_id}/{t.entity_id}/{t.rule_id}" for t in arms}
 

@@ -43,9 +43,9 @@ def _no_offset_check(breaker: Breaker) -> None:
     """Replays are worked on again: nothing below the stored source offset is skipped."""
     step = EntityStage.step
 
-    def again(self: EntityStage, records: Any, next_offset: int, now: int) -> Any:
+    def again(self: EntityStage, records: Any, changes: Any, next_offset: int, now: int) -> Any:
         self.source = 0
-        return step(self, records, next_offset, now)
+        return step(self, records, changes, next_offset, now)
 
     breaker.set(EntityStage, "step", again)
     breaker.set(EntityPartition, "source", property(lambda self: 0))

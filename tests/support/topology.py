@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from schemas.codec import Codec
+from schemas.codec import Codec, Decoded
 from schemas.errors import DecodeError
 from schemas.records import (
     FINAL_STATES,
@@ -34,7 +34,7 @@ from streams.domain.messages import Accepted, Inquiry, Message, NotFound, Outcom
 from streams.kafka.partitioner import partition_for
 from streams.stages import entity, slots
 from streams.stages.delivery import DeliveryStage, consent_writes
-from streams.stages.entity import EntityStage, Incoming
+from streams.stages.entity import EntityStage
 from streams.stages.firing import Options, Withdrawn
 from streams.stages.ready import Room
 from streams.stages.round import DeliveryRound, InquiryOrder, SendOrder
@@ -49,6 +49,16 @@ CrashPoint = Literal["", "clears", "timers", "state", "commands", "log", "intent
 """Where the worker dies next: after the entity agent's clears, after its timers, or before its store is
 written; before a sender's store is written, before its log records, before the provider is called, or after
 the provider has taken the message and before anybody wrote that down."""
+
+
+class Published(msgspec.Struct, frozen=True):
+    """One record of an entity topic with what the codec makes of it."""
+
+    offset: int
+    timestamp: int
+    key: bytes
+    value: bytes | None
+    change: Decoded
 
 
 class Crash(Exception):  # noqa: N818 - it is an event, not an error
@@ -108,7 +118,7 @@ class Topology:
         self.codec = Codec(EmbeddedRegistry())
         self.entity_stores = {kind: MemoryStore(entity.FAMILIES) for kind in EntityKind}
         self.stores = [MemoryStore(slots.FAMILIES) for _ in range(PARTITIONS)]
-        self.records: dict[EntityKind, list[Incoming]] = {kind: [] for kind in EntityKind}
+        self.records: dict[EntityKind, list[Published]] = {kind: [] for kind in EntityKind}
         """The entity topics."""
         self.commands: list[list[Timer]] = [[] for _ in range(PARTITIONS)]
         """The partitions of ``timers``."""
@@ -194,7 +204,7 @@ class Topology:
         decoded = self.codec.decode_changes(kind, raws)
         topic = self.records[kind]
         topic += [
-            Incoming(len(topic) + number, timestamp or self.now, b"", raw or b"", change)
+            Published(len(topic) + number, timestamp or self.now, b"", raw, change)
             for number, (raw, change) in enumerate(zip(raws, decoded, strict=True))
         ]
         self._read_topics()
@@ -254,7 +264,9 @@ class Topology:
         """The group's offsets are lost: every stage is given everything from the beginning, as one batch."""
         for kind, stage in self.entities.items():
             topic = self.records[kind]
-            self.carry_out(stage, stage.step(topic, len(topic), self.now))
+            self.carry_out(
+                stage, stage.step(topic, [record.change for record in topic], len(topic), self.now)
+            )
         for number, sender in enumerate(self.senders):
             timers = self.commands[number]
             round_ = sender.commands(list(enumerate(timers)), len(timers), self.now)
@@ -355,7 +367,8 @@ class Topology:
         for kind, stage in self.entities.items():
             topic = self.records[kind]
             if stage.source < len(topic):
-                round_ = stage.step(topic[stage.source :], len(topic), self.now)
+                fresh = topic[stage.source :]
+                round_ = stage.step(fresh, [record.change for record in fresh], len(topic), self.now)
                 self.carry_out(stage, round_)
                 stage.committed(len(topic))
         for number, sender in enumerate(self.senders):
@@ -367,8 +380,8 @@ class Topology:
                 )
             events = self.events[number]
             if sender.events_source < len(events):
-                fresh = list(enumerate(events))[sender.events_source :]
-                self.carry_out_delivery(number, sender.events(fresh, len(events), self.now))
+                happened = list(enumerate(events))[sender.events_source :]
+                self.carry_out_delivery(number, sender.events(happened, len(events), self.now))
 
     def carry_out(self, stage: EntityStage, round_: entity.EntityRound) -> None:
         self._produce(round_.clears)

@@ -53,6 +53,23 @@ def test_deleted_entities_are_forgotten_and_open_ones_are_not() -> None:
     assert [key for key, _ in store.scan("entities", b"", None, 10)] == [b"acme/1"]
 
 
+def test_after_a_restart_old_entities_are_looked_for_when_a_day_is_over() -> None:
+    world = Topology(at("2026-04-01 10:00"))
+    world.reference(*shop())
+    closed = change(1, facts("done"), world.now)
+    world.change(EntityKind.ORDER, closed)
+    world.after(MEMORY + HOUR)
+    world.change(EntityKind.ORDER, change(1, facts(), world.now, entity_id="2"))
+    world.tidy()
+    world.change(EntityKind.ORDER, closed)
+    world.restart()
+    assert world.entities[EntityKind.ORDER].tidy(world.now) is None
+    world.after(DAY)
+    world.tidy()
+    store = world.entity_stores[EntityKind.ORDER]
+    assert [key for key, _ in store.scan("entities", b"", None, 10)] == [b"acme/2"]
+
+
 def test_facts_that_no_message_is_about_are_forgotten_too() -> None:
     """The lead is handed to somebody to whom no rule says anything; what came of it for the first one is over
     long before."""

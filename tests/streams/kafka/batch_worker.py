@@ -98,8 +98,9 @@ def main(options: Options) -> None:
     async def handle(batch: RecordBatch) -> None:
         if f"{batch.topic}/{batch.partition}" in options.stuck:
             while True:
-                progress = app.progress()[TP(batch.topic, batch.partition)]
-                note("stuck", first=batch.first_offset, read=progress.read, in_flight=progress.in_flight)
+                progress = app.progress().get(TP(batch.topic, batch.partition))
+                if progress is not None:  # else it has just been taken away
+                    note("stuck", first=batch.first_offset, read=progress.read, in_flight=progress.in_flight)
                 await asyncio.sleep(0.1)
         while options.hold_for is not None and not (folder / options.hold_for).exists():
             note("holding", first=batch.first_offset)
