@@ -23,6 +23,7 @@ from console.service.people import (
 )
 from schemas.records import Role, Token, User
 from streams.clock import clock_of
+from streams.domain.addresses import normal_phone
 from streams.domain.bulk import next_version
 from streams.domain.reference import check_id
 
@@ -74,6 +75,7 @@ def user() -> None:
 @user.command("add")
 @click.argument("id_", metavar="USER")
 @click.option("--name", help="What people call them.")
+@click.option("--phone", metavar="NUMBER", help="Where SMS go that they try on themselves (+48501111222).")
 @click.option(
     "--role",
     "roles",
@@ -89,6 +91,7 @@ def add_user(
     outer: tuple[str, ...],
     id_: str,
     name: str | None,
+    phone: str | None,
     roles: tuple[str, ...],
     password: bool,
     disable: bool | None,
@@ -102,6 +105,8 @@ def add_user(
     if problems:
         raise click.BadParameter(problems[0].message, param_hint="USER")
     given = [_role(each) for each in roles]
+    if phone and normal_phone(phone, None) is None:
+        raise click.BadParameter("expected a number such as +48501111222", param_hint="--phone")
     hashed = hash_password(_new_password()) if password else None
 
     def change(old: User, now: int) -> User:
@@ -114,6 +119,7 @@ def add_user(
         return msgspec.structs.replace(
             old,
             name=old.name if name is None else name,
+            phone=old.phone if phone is None else normal_phone(phone, None) or "",
             roles=kept,
             password=old.password if hashed is None else hashed,
             enabled=old.enabled if disable is None else not disable,

@@ -476,11 +476,13 @@ class User(Record, frozen=True, kw_only=True):
     """Who may use the console (topic users). Keyed by the id alone: a person may work for several
     companies."""
 
-    _private = frozenset({"password"})
+    _private = frozenset({"password", "phone"})
 
     id: str
     """What they log in with, and what mailboxes name them by: normally their e-mail address."""
     name: str = ""
+    phone: str = ""
+    """E.164; where test messages go that they send themselves. Empty: nowhere."""
     password: str = ""
     """``scrypt$n$r$p$salt$hash``; empty: no log-in by password."""
     roles: dict[str, Role] = {}

@@ -159,6 +159,16 @@ class BulkForm(Form, frozen=True, kw_only=True):
     """Says what would be done, and does nothing."""
 
 
+class TrialForm(Form, frozen=True, kw_only=True):
+    """``text``: as of a template, saved or not."""
+
+    channel: Channel
+    entity: EntityKind = EntityKind.ORDER
+    language: Text
+    text: TextForm
+    mailbox_id: Text = ""
+
+
 class LoginForm(Form, frozen=True, kw_only=True):
     user: Text
     password: Annotated[str, Meta(max_length=1000)]

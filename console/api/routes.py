@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from console.api import messages, rules, session, shop
+from console.api import messages, rules, session, shop, trials
 from console.api.calls import Route
 from console.api.forms import (
     AuditQuery,
@@ -28,6 +28,7 @@ from console.api.forms import (
     SuppressionQuery,
     TemplateForm,
     TrafficQuery,
+    TrialForm,
 )
 from console.api.views import (
     BulkView,
@@ -38,6 +39,7 @@ from console.api.views import (
     SavedRuleView,
     SessionView,
     SuppressionView,
+    TrialView,
 )
 from console.service.channels import TrafficView
 from console.service.effect import Effect
@@ -198,6 +200,16 @@ ROUTES: tuple[Route, ...] = (
         repeatable=True,
     ),
     *_records("templates", "template", TemplateForm, Template, EDITOR),
+    Route(
+        method="POST",
+        path=f"{COMPANY}/test-messages",
+        name="send_test_message",
+        summary="Sends a text, filled in with sample data, to one's own address. It is a real message.",
+        handler=trials.send_test_message,
+        role=EDITOR,
+        body=TrialForm,
+        answer=TrialView,
+    ),
     *_records("locations", "location", LocationForm, Location, ADMIN),
     *_records("statuses", "status", StatusForm, Status, ADMIN),
     *(

@@ -28,6 +28,7 @@ from console.service.errors import (
     NotThereError,
     NotWrittenError,
     RefusedError,
+    TooManyError,
     UnconfirmedError,
 )
 from console.service.people import allowed
@@ -154,6 +155,8 @@ class Console:
                 return ApiError(409, f"{error}.")
             case UnconfirmedError():
                 return ApiError(409, f"{error}.", [Problem("confirm", f"{error}", "range")])
+            case TooManyError():
+                return ApiError(429, f"{error}.", headers={"Retry-After": str(error.seconds)})
             case NotWrittenError():
                 if error.fatal:
                     self._on_fatal()

@@ -82,6 +82,18 @@ class BulkView(msgspec.Struct, frozen=True, kw_only=True):
     results: tuple[BulkResult, ...]
 
 
+class TrialView(msgspec.Struct, frozen=True, kw_only=True):
+    accepted: bool
+    """By the provider."""
+    address: str
+    """One's own."""
+    provider: str
+    reason: str
+    """Why not; empty where it was accepted."""
+    detail: str
+    """What the provider said, or that it left by another address than was asked for."""
+
+
 class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     user: str
     name: str

@@ -19,10 +19,11 @@ from console.service.edits import Edit
 from console.service.errors import NotWrittenError
 from console.service.pausing import Stop, follow_pauses
 from console.service.people import People
+from console.service.trial import Trials
 from schemas.codec import Codec
 from schemas.contracts import TOPICS as CONTRACTS
 from schemas.errors import UnknownSchemaId
-from schemas.records import Change, EntityKind, User
+from schemas.records import AuditEntry, Change, EntityKind, User
 from schemas.registry import Registry, open_registry
 from senders.pauses import Pauses
 from streams.clock import Clock, clock_of
@@ -70,6 +71,7 @@ class Desk:
         self.people = people
         self.index = index
         self.clock: Clock = clock_of(settings.clock)
+        self.trials = Trials(settings, self.clock)
         self._tables = tables
         self.pauses = pauses
         self._users = users
@@ -91,8 +93,7 @@ class Desk:
             return
         places: _Places = {}
         try:
-            audit = [(each.audit.company.encode(), self._codec.encode(each.audit)) for each in edits]
-            await self._send("audit", audit, places)
+            await self._send_audit([each.audit for each in edits], places)
             for topic in dict.fromkeys(each.topic for each in edits):
                 records = [
                     (each.key, None if each.record is None else self._codec.encode(each.record))
@@ -103,6 +104,19 @@ class Desk:
         except ProduceError as error:
             raise NotWrittenError(str(error), fatal=error.fatal) from None
         await self._read_back(places)
+
+    async def note(self, entry: AuditEntry) -> None:
+        """What is done without a record being written. Raises NotWrittenError."""
+        places: _Places = {}
+        try:
+            await self._send_audit([entry], places)
+        except ProduceError as error:
+            raise NotWrittenError(str(error), fatal=error.fatal) from None
+        await self._read_back(places)
+
+    async def _send_audit(self, entries: Sequence[AuditEntry], places: _Places) -> None:
+        records = [(each.company.encode(), self._codec.encode(each)) for each in entries]
+        await self._send("audit", records, places)
 
     async def _send(self, name: str, records: Sequence[tuple[bytes, bytes | None]], places: _Places) -> None:
         topic = self.settings.topic_prefix + name

@@ -55,6 +55,14 @@ class UnconfirmedError(ServiceError):
         )
 
 
+class TooManyError(ServiceError):
+    """``seconds`` until one more may be asked for."""
+
+    def __init__(self, seconds: int) -> None:
+        self.seconds = seconds
+        super().__init__(f"too many in a short time; try again in {seconds} s")
+
+
 class NotWrittenError(ServiceError):
     """The brokers did not acknowledge it, or it was not read back in time. The same may be tried again."""
 

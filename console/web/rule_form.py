@@ -21,7 +21,7 @@ from console.service.errors import (
     RefusedError,
     UnconfirmedError,
 )
-from console.web import rule_effect, rule_text
+from console.web import rule_effect, rule_text, trial
 from console.web.layout import Fields, notice
 from console.web.markup import Html, h, url
 from console.web.reading import read
@@ -61,6 +61,8 @@ async def create_rule(visit: Visit) -> Answer:
     key = visit.form.get("key", "")[:64]
     own = _own(visit, key)
     given = _given(visit, entity, kind)
+    if trial.wanted(visit):
+        return _page(visit, entity, kind, given, key=key, said=await _tried(visit, entity, given))
     try:
         form = read(RuleForm, rule_text.as_form(given))
         if "look" in visit.form:
@@ -78,6 +80,8 @@ async def save_rule(visit: Visit) -> Answer:
     given = _given(visit, rule.entity, rule.kind) | {"max_lateness": rule.max_lateness}
     version = visit.form.get("version", "")
     sort = rule.entity, rule.kind
+    if trial.wanted(visit):
+        return _page(visit, *sort, given, rule=rule, said=await _tried(visit, rule.entity, given))
     try:
         form = read(RuleForm, rule_text.as_form(given))
         if "look" in visit.form:
@@ -94,6 +98,18 @@ async def save_rule(visit: Visit) -> Answer:
     except ChangedError:
         return _page(visit, *sort, given, rule=rule, status=412)
     return _saved(visit, reply)
+
+
+async def _tried(visit: Visit, entity: EntityKind, given: Given) -> Html:
+    """The text that it would send, the way it would be sent; to whoever writes the rule."""
+    template = visit.catalog.template(visit.shop.id, _text(given, "template_id"))
+    texts = dict(template.texts) if template is not None else {}
+    if given.get("new_text"):
+        texts = dict(given["texts"])
+    how = {"channel": _text(given, "channel"), "entity": entity.value}
+    return await trial.sent(
+        visit, texts, visit.shop.language, how | {"mailbox_id": _text(given, "mailbox_id")}
+    )
 
 
 def _confirmed(visit: Visit) -> SaveQuery:
@@ -192,9 +208,10 @@ def _page(
     key: str = "",
     effect: Effect | None = None,
     asks: bool = False,
+    said: Html | None = None,
     status: int = 200,
 ) -> Page:
-    """``effect``: what it would do; ``asks``: whether that is wanted."""
+    """``effect``: what it would do; ``asks``: whether that is wanted. ``said``: what else there is to say."""
     words, company = visit.words, visit.shop.id
     fields = Fields(words, problems)
     if rule is None:
@@ -218,12 +235,14 @@ def _page(
         " ",
         h("button", words("bulk.look"), name="look", value="yes", class_="quiet"),
         " ",
+        trial.button(visit),
+        " ",
         h("a", words("back"), href=url("c", company, "rules", entity=entity)),
         method="post",
         action=action,
         data_preview=url("c", company, "templates", "preview"),
     )
-    body = [fields.summary(), form]
+    body = [said, fields.summary(), form]
     if effect is not None:
         body.insert(0, rule_effect.shown(effect, kind, words, asks=asks))
     if status == 412:

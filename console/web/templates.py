@@ -16,6 +16,7 @@ from console.service.edits import ANY
 from console.service.errors import ChangedError, InUseError, NotThereError, RefusedError
 from console.service.kinds import template_problems
 from console.service.known import text_context
+from console.web import trial
 from console.web.layout import Fields, notice, saying, table
 from console.web.markup import Html, h, joined, url
 from console.web.reading import read
@@ -108,6 +109,9 @@ async def create_template(visit: Visit) -> Answer:
     about = await _about(visit, visit.form)
     if "look" in visit.form:
         return _page(visit, about, name, texts, _faults(visit, name, texts, "new"), key=key)
+    if trial.wanted(visit):
+        said = await trial.of_template(visit, texts)
+        return _page(visit, about, name, texts, key=key, said=said)
     assert visit.who is not None
     own = "\0".join(("page", visit.who.id, visit.shop.id, key))
     try:
@@ -124,6 +128,9 @@ async def save_template(visit: Visit) -> Answer:
     if "look" in visit.form:
         faults = _faults(visit, name, texts, template.id)
         return _page(visit, about, name, texts, faults, template=template)
+    if trial.wanted(visit):
+        said = await trial.of_template(visit, texts)
+        return _page(visit, about, name, texts, template=template, said=said)
     version = visit.form.get("version", "")
     try:
         body = read(TemplateForm, {"name": name, "texts": msgspec.to_builtins(written(texts))})
@@ -247,6 +254,7 @@ def _page(
     *,
     template: Template | None = None,
     key: str = "",
+    said: Html | None = None,
     status: int = 200,
 ) -> Page:
     words, company, editor = visit.words, visit.shop.id, visit.may(Role.EDITOR)
@@ -277,11 +285,12 @@ def _page(
             variable_buttons(visit),
             adding,
             saving,
+            trial.row(visit, texts),
             method="post",
             action=action,
             data_preview=url("c", company, "templates", "preview"),
         )
-    body: list[Html | None] = [fields.summary(), form]
+    body: list[Html | None] = [said, fields.summary(), form]
     if status == 412:
         body.insert(0, notice(words("changed_meanwhile"), wrong=True))
     if template is not None:

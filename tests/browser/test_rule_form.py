@@ -32,3 +32,14 @@ def test_a_text_is_written_in_the_form_of_its_rule(place: Spot, chromium: Chromi
     template = place.desk.catalog.template(C, rule.template_id)
     assert template is not None
     assert (template.name, template.texts["en"].sms) == ("Written here", "Hello {{ customer.first_name }}")
+
+
+def test_a_test_message_is_asked_for_without_losing_what_was_typed(place: Spot, chromium: Chromium) -> None:
+    """Whoever has no number of their own gets none."""
+    chromium.go(f"http://127.0.0.1:{place.port}/c/{C}/rules/new?entity=order&kind=notification")
+    chromium.type("#name", "Kept")
+    chromium.type("#template_id", "t")
+    chromium.button("Send a test message to me")
+    chromium.until("there is no phone number in your user's record")
+    assert chromium.run("return document.getElementById('name').value") == "Kept"
+    assert chromium.run("return document.querySelector('main [role=alert]') !== null")

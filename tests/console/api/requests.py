@@ -68,6 +68,7 @@ def requests_about(company: str, spot: Spot) -> dict[str, Request]:
         "count_pending": Request(),
         "get_traffic": Request(),
         "list_audit": Request(),
+        "send_test_message": Request({"channel": "email", "language": "en", "text": {"sms": "Hi"}}),
         "describe": Request(),
     }
     for plural, kind, id_ in (

@@ -43,7 +43,9 @@ def test_every_command_of_the_page_works(shared: Spot) -> None:
     assert len(lines) >= 10
     for line in lines:
         answer = curl(shared, line)
-        assert answer.status in (200, 201, 204), (line, answer)
+        # This console has no provider, and its editor no number.
+        good = (422,) if "/test-messages" in line else (200, 201, 204)
+        assert answer.status in good, (line, answer)
         if "/rules/bulk" not in line and "?" in line and "audit" not in line:
             assert answer.json["items"], line
 

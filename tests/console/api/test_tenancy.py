@@ -104,6 +104,7 @@ ROLES: dict[str, Role | None] = {
     "replace_company": Role.ADMIN,
     "bulk_rules": Role.EDITOR,
     "weigh_rule": Role.EDITOR,
+    "send_test_message": Role.EDITOR,
     "list_suppressions": Role.VIEWER,
     "add_suppression": Role.ADMIN,
     "find_suppression": Role.ADMIN,
@@ -150,7 +151,9 @@ def test_every_route_asks_for_its_role(spot: Spot) -> None:
             else:
                 # A record that a lower role was allowed to delete is gone.
                 lower_deleted = role is not needed or method == "DELETE"
-                good = (200, 201, 204, 404, 409) if lower_deleted else (200, 201, 409)
+                good = {200, 201, 204, 404, 409} if lower_deleted else {200, 201, 409}
+                if name == "send_test_message":
+                    good = {422}  # these consoles have no provider
                 assert answer.status in good, (name, role, answer)
 
 

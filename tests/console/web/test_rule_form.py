@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from deploy.fakes.sms import ACCOUNT, TOKEN, SmsFake
+from streams.secret import Secret
 from streams.settings import Settings
 from tests.console.api.booked import book, meet, state
 from tests.console.api.conftest import Spot, both_companies, user
+from tests.console.api.outside import running
 from tests.console.web.conftest import HASHED, Browser
 from tests.console.web.test_flows import REMINDER
 from tests.support.shop import C, ann
@@ -24,13 +27,17 @@ def booked(
 ) -> Iterator[Spot]:
     """Three appointments in a month; one of two customers has agreed."""
     settings = make_settings(tmp_path_factory.mktemp("form"))
-    spot = Spot(replace(settings, console_ask_above=LIMIT))
-    spot.publish(*both_companies(), user("editor", password=HASHED))
-    book(spot, ("A-1", state("ann")), ("A-2", state("ann")), ("A-3", state("bob")))
-    meet(spot, ann(), ann(customer_id="bob", sms_consent=False))
-    spot.start()
-    yield spot
-    spot.stop()
+    sms = SmsFake()
+    with running(sms):
+        provider = f"http://{sms.host}:{sms.port}"
+        settings = replace(settings, sms_account=ACCOUNT, sms_token=Secret(TOKEN), sms_api=provider)
+        spot = Spot(replace(settings, console_ask_above=LIMIT))
+        spot.publish(*both_companies(), user("editor", password=HASHED, phone="+48501999888"))
+        book(spot, ("A-1", state("ann")), ("A-2", state("ann")), ("A-3", state("bob")))
+        meet(spot, ann(), ann(customer_id="bob", sms_consent=False))
+        spot.start()
+        yield spot
+        spot.stop()
 
 
 @pytest.fixture
@@ -151,3 +158,25 @@ def test_what_is_missing_of_the_text_stands_at_its_fields(booked: Spot, editor: 
     assert "it needs an SMS text in en" in page
     editor.post(f"/c/{C}/rules", [*new_form(editor), *REMINDER, ("new_text", "yes"), ("language", "en")])
     assert editor.status == 422
+
+
+TAKEN = "The provider has taken it; it goes to +48501999888."
+
+
+def test_a_test_message_is_sent_from_the_forms_without_losing_what_was_typed(editor: Browser) -> None:
+    form = [*new_form(editor), *REMINDER]
+    page = editor.post(f"/c/{C}/rules", [*form, ("try", "yes")])
+    assert TAKEN in page
+    assert 'value="The day before"' in page
+    assert TAKEN in editor.post(f"/c/{C}/rules", [*form, *WRITTEN, ("try", "yes")])
+    page = editor.post(f"/c/{C}/rules", [*form, ("channel", "email"), ("template_id", "t"), ("try", "yes")])
+    assert TAKEN in page  # the first of two is what a form has chosen
+    editor.go(f"/c/{C}/templates/when")
+    given = [("version", editor.hidden("version")), ("name", "When"), ("language", "en"), ("en.sms", "Come!")]
+    page = editor.post(f"/c/{C}/templates/when", [*given, ("try_language", "en"), ("try", "sms")])
+    assert TAKEN in page
+    assert ">\nCome!</textarea>" in page
+    page = editor.post(f"/c/{C}/templates/when", [*given, ("try", "email")])
+    assert "you sign in with a name that is no e-mail address" in page
+    for wrong in ("", "pigeon"):
+        assert 'role="alert"' in editor.post(f"/c/{C}/templates/when", [*given, ("try", wrong)])
