@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
-from console.web.markup import Html, h, url
+from console.web.markup import Html, h, joined, url
+from console.web.settings import said
 from console.web.visits import Answer, Page, Visit
-from schemas.records import Hours, Interval
+from schemas.records import Hours, Interval, Role
 
 _DAY = 24 * 60
 
@@ -17,8 +18,12 @@ async def show_hours(visit: Visit) -> Answer:
     there = sorted(visit.catalog.locations_of(company.id), key=lambda one: one.name.casefold())
     places = [(one.id, one.name, one.zone, one.hours) for one in there]
     shown = [("", words("without_location"), company.zone, company.hours), *places]
-    sections = [_place(visit, number, *one) for number, one in enumerate(shown)]
-    return Page(title=words("menu.hours"), body=sections, at="hours")
+    body = [said(visit)]
+    if visit.may(Role.ADMIN):
+        new = url("c", company.id, "settings", "locations", "new")
+        body.append(h("p", h("a", words("add.location"), href=new, class_="button")))
+    body += [_place(visit, number, *one) for number, one in enumerate(shown)]
+    return Page(title=words("menu.hours"), body=[one for one in body if one is not None], at="hours")
 
 
 def _place(visit: Visit, number: int, id_: str, name: str, zone: str, hours: Hours) -> Html:
@@ -38,8 +43,15 @@ def _place(visit: Visit, number: int, id_: str, name: str, zone: str, hours: Hou
     dates = ", ".join(words.day(date.fromisoformat(one)) for one in hours.closed_dates)
     closed = h("p", f"{words('closed_dates')}: {dates}") if dates else None
     pending = url("c", visit.shop.id, "pending", location_id=id_)
-    link = h("p", h("a", words("menu.pending"), href=pending)) if id_ else None
+    link = h("p", h("a", words("menu.pending"), href=pending), _edit(visit, id_)) if id_ else None
     return h("section", h("h2", name, id=heading), week, closed, link, aria_labelledby=heading)
+
+
+def _edit(visit: Visit, id_: str) -> Html | None:
+    if not visit.may(Role.ADMIN):
+        return None
+    where = url("c", visit.shop.id, "settings", "locations", id_)
+    return joined(" · ", h("a", visit.words("edit"), href=where, aria_label=f"{visit.words('edit')}: {id_}"))
 
 
 def bar(hours: Hours, day: int) -> Html:

@@ -9,7 +9,7 @@ from console.web.visits import Page, Visit
 from console.web.words import LANGUAGES, Words
 from streams.domain.problems import Problem
 
-MENU = ("rules", "templates", "pending", "feed", "deliveries", "channels", "hours")
+MENU = ("rules", "templates", "pending", "feed", "deliveries", "channels", "hours", "settings")
 """Pages of a company, in the menu's order; each is a word and a part of the path."""
 
 
@@ -68,8 +68,8 @@ def _languages(visit: Visit) -> Html:
     ]
     return h(
         "form",
-        h("label", visit.words("language"), for_="language"),
-        h("select", options, name="language", id="language"),
+        h("label", visit.words("language"), for_="shown-language"),
+        h("select", options, name="language", id="shown-language"),
         h("input", type="hidden", name="back", value=visit.address),
         h("button", visit.words("show"), class_="quiet"),
         method="post",

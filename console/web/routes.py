@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from console.web import channels, entrance, hours, messages, rule_form, rule_list, templates
+from collections.abc import Sequence
+
+from console.web import (
+    channels,
+    entrance,
+    hours,
+    messages,
+    records,
+    rule_form,
+    rule_list,
+    settings,
+    templates,
+)
 from console.web.visits import Handler, PageRoute
 from schemas.records import Role
 
@@ -19,6 +31,19 @@ def _post(
     path: str, name: str, handler: Handler, role: Role | None = Role.EDITOR, *, open_: bool = False
 ) -> PageRoute:
     return PageRoute(method="POST", path=path, name=name, handler=handler, role=role, open=open_)
+
+
+def _edited(plural: str, name: str, handlers: Sequence[Handler]) -> list[PageRoute]:
+    """Made, shown, changed and deleted by admins."""
+    many = f"{_C}/settings/{plural}"
+    new, create, show, save, delete = handlers
+    return [
+        _get(f"{many}/new", f"new_{name}", new, Role.ADMIN),
+        _post(many, f"create_{name}", create, Role.ADMIN),
+        _get(f"{many}/{{id}}", name, show, Role.ADMIN),
+        _post(f"{many}/{{id}}", f"save_{name}", save, Role.ADMIN),
+        _post(f"{many}/{{id}}/delete", f"delete_{name}", delete, Role.ADMIN),
+    ]
 
 
 ROUTES: tuple[PageRoute, ...] = (
@@ -49,4 +74,16 @@ ROUTES: tuple[PageRoute, ...] = (
     _get(f"{_C}/deliveries/{{id}}", "delivery", messages.show_delivery),
     _get(f"{_C}/channels", "channels", channels.show_channels),
     _get(f"{_C}/hours", "hours", hours.show_hours),
+    _get(f"{_C}/settings", "settings", settings.show_settings),
+    _get(f"{_C}/settings/company", "company", settings.COMPANY_PAGES[0], Role.ADMIN),
+    _post(f"{_C}/settings/company", "save_company", settings.COMPANY_PAGES[1], Role.ADMIN),
+    _get(f"{_C}/settings/statuses", "statuses", settings.show_statuses),
+    *_edited("statuses", "status", settings.STATUS_PAGES),
+    *_edited("locations", "location", settings.LOCATION_PAGES),
+    _get(f"{_C}/settings/suppressions", "suppressions", records.show_suppressions),
+    _post(f"{_C}/settings/suppressions", "add_suppression", records.add_suppression, Role.ADMIN),
+    _post(
+        f"{_C}/settings/suppressions/{{id}}/lift", "lift_suppression", records.lift_suppression, Role.ADMIN
+    ),
+    _get(f"{_C}/settings/audit", "audit", records.show_audit, Role.EDITOR),
 )

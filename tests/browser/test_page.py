@@ -126,6 +126,10 @@ def test_nothing_is_cut_off_on_a_narrow_screen(place: Spot, chromium: Chromium) 
         "pending",
         "channels",
         "hours",
+        "settings",
+        "settings/statuses",
+        "settings/suppressions",
+        "settings/audit",
         "feed/appointment/A-1",
         "deliveries",
     )

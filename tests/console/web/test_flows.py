@@ -235,6 +235,10 @@ def test_every_page_in_every_language(place: Spot, enter: Enter) -> None:
         "deliveries",
         "channels",
         "hours",
+        "settings",
+        "settings/statuses",
+        "settings/suppressions",
+        "settings/audit",
     )
     for tag in ("en", "es", "pl", "pt", "de", "fr"):
         browser.go("/language", {"language": tag, "back": "/companies"})

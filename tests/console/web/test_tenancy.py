@@ -13,7 +13,10 @@ from console.api.repeats import Repeats
 from console.api.server import Console
 from console.web.routes import ROUTES
 from console.web.site import add_page
-from schemas.records import EntityKind, Role, Trigger
+from schemas.records import Channel, EntityKind, Role, Trigger
+from streams.domain.catalog import suppression_id
+from streams.domain.ids import address_hash
+from streams.settings import Settings
 from tests.console.api.conftest import MARK, RIVAL, Spot
 from tests.console.web.conftest import Browser, Enter
 from tests.console.web.test_markup import HOSTILE
@@ -44,7 +47,12 @@ WRITE = {
     "create_template",
     "new_template",
 }
-WRITE |= {"save_template", "delete_template"}
+WRITE |= {"save_template", "delete_template", "audit"}
+READ |= {"settings", "statuses", "suppressions"}
+ADMIN = {"company", "save_company", "add_suppression", "lift_suppression"}
+ADMIN |= {
+    f"{verb}{one}" for verb in ("new_", "create_", "", "save_", "delete_") for one in ("status", "location")
+}
 ASSETS = {"page_style.css", "page_page.js", "page_icon.svg"}
 """A route is added here by somebody who has thought about it."""
 
@@ -67,10 +75,21 @@ def listed(place: Spot) -> list[tuple[str, str, str]]:
     return asyncio.run(ask())
 
 
+def suppression_of(company: str) -> str:
+    """By which it is known to consoles whose hash key is the settings' own."""
+    key = Settings().hash_key.reveal().encode()
+    return address_hash(key, company, suppression_id(Channel.SMS, "+48501111333"))
+
+
 def address(path: str, company: str) -> str:
     """About something that is there."""
     tail = "-zz" if company == RIVAL else ""
     thing = "t" if "/templates/" in path else "rem"
+    for plural, one in (("statuses", "ready"), ("locations", "north")):
+        if f"/{plural}/" in path:
+            thing = one
+    if "/suppressions/" in path:
+        thing, tail = suppression_of(company), ""
     if "/deliveries/" in path:
         thing, tail = ("f" if company == RIVAL else "0") + f"{1:031x}", ""
     if "/feed/" in path:
@@ -83,12 +102,13 @@ def names(routes: list[tuple[str, str, str]]) -> set[str]:
 
 
 def test_the_table_is_what_is_served(place: Spot) -> None:
-    assert names(listed(place)) == {route.name for route in ROUTES} == OPEN | ALL | READ | WRITE
+    assert names(listed(place)) == {route.name for route in ROUTES} == OPEN | ALL | READ | WRITE | ADMIN
     roles = {route.name: (route.role, route.open) for route in ROUTES}
     assert {name for name, (_, is_open) in roles.items() if is_open} == OPEN
     assert {name for name, (role, is_open) in roles.items() if role is None and not is_open} == ALL
     assert {name for name, (role, _) in roles.items() if role is Role.VIEWER} == READ
     assert {name for name, (role, _) in roles.items() if role is Role.EDITOR} == WRITE
+    assert {name for name, (role, _) in roles.items() if role is Role.ADMIN} == ADMIN
 
 
 @pytest.mark.parametrize("who", ["viewer", "editor", "admin", ""])
@@ -129,8 +149,8 @@ def test_ids_of_another_company_are_nothing_in_ones_own(place: Spot, enter: Ente
 
 
 def test_every_page_asks_for_its_role_and_changes_need_the_sessions_field(place: Spot, enter: Enter) -> None:
-    viewer, editor = enter("viewer"), enter("editor")
-    for one in (viewer, editor):
+    viewer, editor, admin = enter("viewer"), enter("editor"), enter("admin")
+    for one in (viewer, editor, admin):
         one.go("/companies")
     before = dict(place.desk.index.followers["audit"].positions)
     for method, path, name in listed(place):
@@ -138,28 +158,33 @@ def test_every_page_asks_for_its_role_and_changes_need_the_sessions_field(place:
         if method == "HEAD" or name in ASSETS:
             continue
         target = address(path, C)
+        able = admin if bare in ADMIN else editor
         if method == "POST" and bare not in OPEN:
             for form in ({}, {"csrf": viewer.hidden("csrf")}, {"csrf": "ł"}):
-                assert editor.send("POST", target, form).status == 403, (name, form)
+                assert able.send("POST", target, form).status == 403, (name, form)
         if method == "POST" and bare != "log_in":
             foreign = {"Sec-Fetch-Site": "cross-site"}
-            assert editor.send("POST", target, {"csrf": editor.hidden("csrf")}, foreign).status == 403, name
+            assert able.send("POST", target, {"csrf": able.hidden("csrf")}, foreign).status == 403, name
             typed = {"Content-Type": "text/plain"}
-            assert editor.send("POST", target, {"csrf": editor.hidden("csrf")}, typed).status == 415, name
+            assert able.send("POST", target, {"csrf": able.hidden("csrf")}, typed).status == 415, name
         if bare in READ | WRITE:
             given = {"csrf": viewer.hidden("csrf")} if method == "POST" else None
             status = viewer.send(method, target, given).status
             assert status == (403 if bare in WRITE else 200), name
-        if method == "GET" and bare in READ | WRITE:
-            editor.go(target)
-            assert editor.status == 200, name
-            assert "script" in editor.page
+        if bare in ADMIN:
+            for one in (viewer, editor):
+                given = {"csrf": one.hidden("csrf")} if method == "POST" else None
+                assert one.send(method, target, given).status == 403, name
+        if method == "GET" and bare in READ | WRITE | ADMIN:
+            able.go(target)
+            assert able.status == 200, name
+            assert "script" in able.page
     assert dict(place.desk.index.followers["audit"].positions) == before
 
 
 def test_viewers_are_shown_nothing_that_they_may_not_do(enter: Enter) -> None:
     viewer = enter("viewer")
-    for page in ("rules", "templates", "templates/t"):
+    for page in ("rules", "templates", "templates/t", "hours", "settings/statuses", "settings/suppressions"):
         shown = viewer.go(f"/c/{C}/{page}")
         assert shown.count('method="post"') == 2, page  # signing out, and the language
 

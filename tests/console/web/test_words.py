@@ -10,9 +10,21 @@ import pytest
 
 from console.service.bulk import Action, Result
 from console.service.channels import Flow
+from console.service.kinds import KINDS
 from console.service.messages import By, Part
+from console.web.sheets import COMPANY, LOCATION, STATUS, Sort
 from console.web.words import LANGUAGES, WORDS, words_for
-from schemas.records import Channel, DeliveryState, EntityKind, Role, RuleKind, Trigger, Unit
+from schemas.records import (
+    AuditWhat,
+    Channel,
+    DeliveryState,
+    EntityKind,
+    Role,
+    RuleKind,
+    StatusKind,
+    Trigger,
+    Unit,
+)
 from streams.domain.reasons import Reason
 
 CODES = ("missing", "unknown", "range", "combination", "access", "taken", "invalid")
@@ -30,6 +42,15 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "by": tuple(By),
     "bulk": tuple(Action),
     "flow": tuple(Flow),
+    "status_kind": tuple(StatusKind),
+    "audit": tuple(AuditWhat),
+    "record": tuple(KINDS),
+    "field": tuple(
+        part.name
+        for sheet in (LOCATION, STATUS, COMPANY)
+        for part in sheet.parts
+        if part.sort not in (Sort.WEEK, Sort.NAMES)
+    ),
     "result": tuple(Result),
     "error": CODES,
 }
