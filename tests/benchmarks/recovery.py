@@ -28,7 +28,8 @@ from tests.benchmarks.world import World, now_ms, sent_at, until_sent
 
 GAP = 50
 """Milliseconds between two messages."""
-LEAD = 8_000
+LEAD = 5_000
+"""Until the first of them: they must have been armed."""
 LOST = 20
 """Messages that may have been on their way at a kill: a second's worth."""
 
@@ -78,6 +79,7 @@ def _takeover(world: World, made: Table, seconds: int) -> None:
         _until(min(dues.values()) + 2_000)
         second.kill()
         killed = now_ms()
+        _until_owned(world, first, world.place.partitions)
         until_sent(max(dues.values()), first)
         sent = sent_at(world.log(mark), dues, LOST)
         moved = [at for n, at in sent.items() if world.partition(n) in theirs]

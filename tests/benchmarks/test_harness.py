@@ -118,7 +118,7 @@ def test_timers_through_the_whole_worker(local_kafka: LocalKafka, tmp_path: Path
         world.set_up()
         table = worker_timers.rates(world, pending=100, count=100, runs=1)
         through = worker_timers.end_to_end(world, backlog=100, seconds=2)
-        after = recovery.measure(world, seconds=30)
+        after = recovery.measure(world, seconds=6)
     finally:
         world.worker.end()
     assert [row[0] for row in table.rows] == ["armed", "moved", "sent", "cancelled"]
