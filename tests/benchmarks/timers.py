@@ -63,6 +63,7 @@ from tests.benchmarks.measure import (
     save,
     say,
 )
+from tests.benchmarks.peers.timers_peer import Alive
 
 PEERS = ("redis", "postgres", "apscheduler")
 STORES = 8
@@ -300,7 +301,7 @@ def own(who: str, folder: Path, pendings: Sequence[int], count: int) -> list[Pac
     """In this process. ``count``: timers of each operation."""
     store = OwnStore(folder, slots=who == "slots")
     found, there = [], 0
-    alive: set[int] = set()
+    alive = Alive()
     dice = random.Random(1)
 
     def of(what: str, places: Sequence[int], act: Callable[[Sequence[int]], object]) -> None:
@@ -314,21 +315,21 @@ def own(who: str, folder: Path, pendings: Sequence[int], count: int) -> list[Pac
             while there < pending:
                 more = min(pending - there, 100_000)
                 store.schedule(range(there, there + more))
-                alive.update(range(there, there + more))
+                alive.add(range(there, there + more))
                 there += more
             pace = Pace(who, pending)
             fresh = range(there, there + count)
             of("new", fresh, store.schedule)
-            alive.update(fresh)
+            alive.add(fresh)
             there += count
-            some = dice.sample(sorted(alive), count)
+            some = alive.sample(dice, count)
             of("moved", some, store.reschedule)
             of("cancelled", some[: count // 2], store.cancel)
-            alive.difference_update(some[: count // 2])
+            alive.remove(some[: count // 2])
             began = store.spent()
             fired = store.fire(min(count, len(alive)))
             pace.rates["fired"] = len(fired) / (store.spent() - began)
-            alive.difference_update(int(name_of(key).entity_id.removeprefix("order-")) for key in fired)
+            alive.remove(int(name_of(key).entity_id.removeprefix("order-")) for key in fired)
             store.flush()
             pace.memory = peak_memory_here()
             pace.disk = folder_size(folder) / len(alive) if len(alive) > count else 0.0
