@@ -53,17 +53,23 @@ def sender_settings(settings: Settings) -> SenderSettings:
             **paced(settings.smtp_per_minute),
         )
     return SenderSettings(
-        sms=sms, http_sms=_http_sms(settings), email=email, dkim=_dkim(settings), gmail=_gmail(settings)
+        sms=sms, http_sms=http_sms_of(settings), email=email, dkim=_dkim(settings), gmail=_gmail(settings)
     )
 
 
-def _http_sms(settings: Settings) -> HttpSmsSettings | None:
+def http_sms_of(settings: Settings) -> HttpSmsSettings | None:
+    """The provider that a file describes; None: there is none. Raises OSError and ValueError."""
     if not settings.http_sms:
         return None
     try:
         described = read_description(Path(settings.http_sms).read_text("utf-8"), settings.http_sms_token)
     except ValueError as error:
         raise ValueError(f"{settings.http_sms}: {error}") from None
+    if described.receipts is not None:
+        if not settings.public_url:
+            raise ValueError(f"{settings.http_sms}: receipts need a public_url to be posted to")
+        if described.receipts.signed != "no" and not settings.http_sms_receipt_secret:
+            raise ValueError(f"{settings.http_sms}: receipts.signed needs http_sms_receipt_secret")
     return replace(
         described,
         answer_timeout=settings.sms_timeout / 1000,

@@ -12,6 +12,7 @@ import aiohttp
 from schemas.records import Channel
 from senders.details import detail_of
 from senders.http_sms_settings import TOKEN, HttpSmsSettings, Query
+from senders.json_paths import at, parsed, text_at
 from senders.outcomes import Verdict, http_verdict
 from senders.pacing import Bucket
 from senders.twilio_sms import is_service
@@ -76,13 +77,13 @@ class HttpSms:
             return RetryAt(self.name, Reason.UNREACHABLE, type(error).__name__)
         except Exception as error:  # noqa: BLE001 - whatever else went wrong, the request may have arrived
             return Unknown(self.name, Reason.NO_ANSWER, type(error).__name__)
-        found = _parsed(answer)
-        code = _text_at(found, settings.code) if settings.code else ""
+        found = parsed(answer)
+        code = text_at(found, settings.code) if settings.code else ""
         verdict = self._verdict(status, code)
         if verdict is not None:
             said = f"HTTP {status}" + (f", code {code}" if code else "")
             return verdict.outcome(self.name, detail_of(said, message.to, message.text), retry_after(headers))
-        id_ = _text_at(found, settings.id)
+        id_ = text_at(found, settings.id)
         if not id_:
             return Unknown(self.name, Reason.NO_ANSWER, "accepted without an id")
         return Accepted(self.name, id_, sender=sender if sender != message.sender else "")
@@ -99,13 +100,11 @@ class HttpSms:
             return Unknown(self.name, Reason.NO_ANSWER, type(error).__name__)
         if status == 404:
             return NotFound(self.name)
-        items = _items(_parsed(answer), query) if 200 <= status < 300 else None
+        items = _items(parsed(answer), query) if 200 <= status < 300 else None
         if items is None:
             return Unknown(self.name, Reason.NO_ANSWER, f"HTTP {status}, no list")
         ours = {
-            _text_at(item, query.id)
-            for item in items
-            if _text_at(item, query.reference) == message.delivery_id
+            text_at(item, query.id) for item in items if text_at(item, query.reference) == message.delivery_id
         }
         if not ours:
             return NotFound(self.name)
@@ -173,6 +172,7 @@ def _values(message: SmsMessage, sender: str, left: int) -> dict[str, str | int]
         "text": message.text,
         "id": message.delivery_id,
         "seconds": max(1, left // 1000),
+        "status_url": message.status_url,
     }
 
 
@@ -197,32 +197,8 @@ def _fill(text: str, values: Mapping[str, str | int]) -> str | int:
     return "".join(filled)
 
 
-def _parsed(text: str) -> object:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None
-
-
-def _at(value: object, path: str) -> object:
-    for name in path.split("."):
-        if isinstance(value, dict):
-            value = value.get(name)
-        elif isinstance(value, list) and name.isdecimal() and int(name) < len(value):
-            value = value[int(name)]
-        else:
-            return None
-    return value
-
-
-def _text_at(value: object, path: str) -> str:
-    """Empty for what is not there, or is neither text nor number."""
-    found = _at(value, path)
-    return str(found) if isinstance(found, str | int) and not isinstance(found, bool) else ""
-
-
 def _items(answer: object, query: Query) -> list[object] | None:
     if not query.items:
         return [answer] if isinstance(answer, dict) else None
-    found = _at(answer, query.items)
+    found = at(answer, query.items)
     return found if isinstance(found, list) else None

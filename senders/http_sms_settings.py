@@ -12,20 +12,18 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
+from schemas.records import EventStatus
+from senders.description import DescriptionError, Table
 from senders.outcomes import NAMED_VERDICTS, Verdict
 from streams.secret import Secret
 
-PLACEHOLDERS = ("to", "from", "text", "id", "seconds")
-"""What a text's parts are called in the file: recipient, sender, text, our own id of the delivery, and the
-seconds for which it is of use."""
+PLACEHOLDERS = ("to", "from", "text", "id", "seconds", "status_url")
+"""What a text's parts are called in the file: recipient, sender, text, our own id of the delivery, the
+seconds for which it is of use, and where receipts are to be posted."""
 
 TOKEN = "{token}"  # noqa: S105 - where the secret goes
 
 _ABOUT = frozenset({"to", "from", "text"})
-
-
-class DescriptionError(ValueError):
-    """The description can't be used. The message names the key and what is expected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +38,42 @@ class Query:
     """Path within a message to our id: one that does not have it there is not ours, whatever its text."""
     id: str
     """Path within a message to the provider's id."""
+
+
+RECEIPT_STATUSES = (
+    EventStatus.QUEUED,
+    EventStatus.SENT,
+    EventStatus.DELIVERED,
+    EventStatus.UNDELIVERED,
+    EventStatus.FAILED,
+)
+"""What the description of a provider may call what became of a message."""
+
+SIGNED = ("hmac-sha256", "hmac-sha1", "hmac-sha512", "secret", "no")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptSettings:
+    """What is posted to a message's ``{status_url}``. Paths as in ``HttpSmsSettings``, into the posted JSON;
+    names of fields of a form."""
+
+    format: Literal["json", "form"]
+    id: str
+    """To the provider's id of the message."""
+    status: str
+    statuses: Mapping[str, EventStatus]
+    """By what stands there; the others are passed over."""
+    code: str = ""
+    """To an error code, which the table of the outcomes explains; empty: there is none."""
+    to: str = ""
+    """To the recipient's number, so that one that is bad for good is blocked; empty: none is."""
+    signed: str = "no"
+    """One of ``SIGNED``: an HMAC of the body by the secret, the secret itself, or nothing."""
+    header: str = ""
+    """Where the signature or the secret is."""
+    prefix: str = ""
+    """What stands before it there."""
+    encoding: Literal["hex", "base64"] = "hex"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +101,8 @@ class HttpSmsSettings:
     """By error code; it goes before the status, also in an answer of 2xx."""
     query: Query | None = None
     """None: it can't be asked, and what became unknown stays so."""
+    receipts: ReceiptSettings | None = None
+    """None: it posts none."""
     token: Secret = Secret("")
     connect_timeout: float = 5.0
     answer_timeout: float = 15.0
@@ -79,15 +115,15 @@ class HttpSmsSettings:
 def read_description(text: str, token: Secret) -> HttpSmsSettings:
     """Raises DescriptionError."""
     try:
-        top = _Table("", tomllib.loads(text))
+        top = Table("", tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise DescriptionError(f"no TOML: {error}") from None
-    send, outcomes = top.table("send"), top.table("outcomes")
+    send, outcomes, receipts = top.table("send"), top.table("outcomes"), top.table("receipts")
     auth, query = send.table("auth"), top.table("query")
     made = HttpSmsSettings(
         name=_name(top.text("name")),
         url=_url("send.url", send.text("url")),
-        format=_format(send.text("format", "json")),
+        format=_format("send.format", send.text("format", "json")),
         body=_body(send.raw("body")),
         headers={name: str(value) for name, value in send.raw("headers").items()},
         id=send.text("id"),
@@ -97,58 +133,15 @@ def read_description(text: str, token: Secret) -> HttpSmsSettings:
         statuses={_status(key): _verdict(key, value) for key, value in outcomes.raw("status").items()},
         codes={key: _verdict(key, value) for key, value in outcomes.raw("code").items()},
         query=_query(query) if query.given else None,
+        receipts=_receipts(receipts) if receipts.given else None,
         token=token,
         per_second=float(send.number("per_second", 0)),
         burst=int(send.number("burst", 1)),
     )
-    for table in (top, send, outcomes, auth, query):
+    for table in (top, send, outcomes, auth, query, receipts):
         table.nothing_else()
     _fits_together(made)
     return made
-
-
-class _Table:
-    """One table of the file; remembers what was asked for, so that a misspelt key is found."""
-
-    def __init__(self, path: str, given: object) -> None:
-        if not isinstance(given, dict):
-            raise DescriptionError(f"{path}: expected a table")
-        self._path = path
-        self.given: dict[str, Any] = given
-        self._known: set[str] = set()
-
-    def table(self, name: str) -> _Table:
-        return _Table(self._at(name), self.raw(name))
-
-    def raw(self, name: str) -> dict[str, Any]:
-        self._known.add(name)
-        found = self.given.get(name, {})
-        if not isinstance(found, dict):
-            raise DescriptionError(f"{self._at(name)}: expected a table")
-        return found
-
-    def text(self, name: str, default: str | None = None) -> str:
-        self._known.add(name)
-        found = self.given.get(name, default)
-        if not isinstance(found, str) or (default is None and not found):
-            raise DescriptionError(f"{self._at(name)}: {'needed' if found is None else 'expected a text'}")
-        return found
-
-    def number(self, name: str, default: float) -> float:
-        self._known.add(name)
-        found = self.given.get(name, default)
-        if isinstance(found, bool) or not isinstance(found, int | float) or found < 0:
-            raise DescriptionError(f"{self._at(name)}: expected a number of 0 or more")
-        return found
-
-    def nothing_else(self) -> None:
-        for name in self.given.keys() - self._known:
-            raise DescriptionError(
-                f"{self._at(name)}: there is no such key ({', '.join(sorted(self._known))})"
-            )
-
-    def _at(self, name: str) -> str:
-        return f"{self._path}.{name}" if self._path else name
 
 
 def _name(name: str) -> str:
@@ -168,9 +161,9 @@ def _url(key: str, url: str) -> str:
     return url
 
 
-def _format(name: str) -> Literal["json", "form"]:
+def _format(key: str, name: str) -> Literal["json", "form"]:
     if name not in ("json", "form"):
-        raise DescriptionError(f"send.format: expected json or form, got {name!r}")
+        raise DescriptionError(f"{key}: expected json or form, got {name!r}")
     return cast("Literal['json', 'form']", name)
 
 
@@ -202,13 +195,42 @@ def _verdict(key: str, name: object) -> Verdict:
     return NAMED_VERDICTS[str(name)]
 
 
-def _query(table: _Table) -> Query:
+def _query(table: Table) -> Query:
     url = _url("query.url", table.text("url"))
     if "{id}" not in url:
         raise DescriptionError("query.url: needs {id}, our own id of the message")
     return Query(
         url=url, items=table.text("items", ""), reference=table.text("reference"), id=table.text("id")
     )
+
+
+def _receipts(table: Table) -> ReceiptSettings:
+    signed = table.text("signed")
+    if signed not in SIGNED:
+        raise DescriptionError(f"receipts.signed: expected one of {', '.join(SIGNED)}, got {signed!r}")
+    encoding = table.text("encoding", "hex")
+    if encoding not in ("hex", "base64"):
+        raise DescriptionError(f"receipts.encoding: expected hex or base64, got {encoding!r}")
+    header = table.text("header", "") if signed == "no" else table.text("header")
+    return ReceiptSettings(
+        format=_format("receipts.format", table.text("format", "json")),
+        id=table.text("id"),
+        status=table.text("status"),
+        statuses={key: _receipt_status(key, value) for key, value in table.raw("statuses").items()},
+        code=table.text("code", ""),
+        to=table.text("to", ""),
+        signed=signed,
+        header=header,
+        prefix=table.text("prefix", ""),
+        encoding=cast("Literal['hex', 'base64']", encoding),
+    )
+
+
+def _receipt_status(key: str, name: object) -> EventStatus:
+    if name not in RECEIPT_STATUSES:
+        expected = ", ".join(RECEIPT_STATUSES)
+        raise DescriptionError(f"receipts.statuses: {key} = {name!r}: expected one of {expected}")
+    return EventStatus(str(name))
 
 
 def _fits_together(made: HttpSmsSettings) -> None:
@@ -223,3 +245,8 @@ def _fits_together(made: HttpSmsSettings) -> None:
         )
     if made.query is not None and not any("{id}" in leaf for leaf in _leaves(dict(made.body))):
         raise DescriptionError("query: nobody can be asked for an id that send.body does not have: {id}")
+    told = any("{status_url}" in leaf for leaf in _leaves(dict(made.body)))
+    if told != (made.receipts is not None):
+        raise DescriptionError("receipts: they are posted to {status_url} in send.body: one needs the other")
+    if made.receipts is not None and not made.receipts.statuses:
+        raise DescriptionError("receipts.statuses: needed")

@@ -17,6 +17,7 @@ from twilio.twiml.messaging_response import MessagingResponse
 
 from schemas.records import EventStatus
 from senders.outcomes import TWILIO_CODES
+from senders.receipts import HookError, Receipt
 from senders.twilio_sms import PROVIDER
 from streams.domain.addresses import normal_phone
 from streams.domain.keywords import word_of
@@ -46,28 +47,6 @@ _OPT_OUT_TYPES: Mapping[str, EventStatus] = {
 _SID = re.compile(r"(?:SM|MM)[0-9a-fA-F]{32}")
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _CODE = re.compile(r"[0-9]{1,6}")
-
-
-class HookError(ValueError):
-    """The form has not what Twilio sends. The message names the field and repeats no value."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
-    """What became of a message that we sent."""
-
-    provider: str
-    provider_id: str
-    status: EventStatus
-    code: str
-    """The provider's error code, empty: none."""
-    segments: int | None
-    price: str
-    currency: str
-    to: str = field(repr=False)
-    """E.164; empty: not said."""
-    suppress: str
-    """Reason code for which the number must not be written to again; empty: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

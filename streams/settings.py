@@ -126,6 +126,9 @@ class Settings:
         "", "File that describes a second SMS provider (TOML), or the only one; empty: there is none."
     )
     http_sms_token: Secret = _at(Secret(""), "Where its token or password is.")
+    http_sms_receipt_secret: Secret = _at(
+        Secret(""), "Where the secret is that its receipts are signed with, or bring along."
+    )
     sms_per_minute: int = _at(
         0, "SMS a minute that the account may send, over all workers; 0: as many as it takes.", low=0
     )

@@ -11,7 +11,8 @@ import msgspec
 from agents.gateway.directory import Directory
 from schemas.records import Channel, EventKind, EventStatus, ProviderEvent
 from senders.dsn import Bounce
-from senders.twilio_hooks import IncomingText, Receipt
+from senders.receipts import Receipt
+from senders.twilio_hooks import IncomingText
 from streams.domain.blocks import after_start, with_cause
 from streams.domain.ids import customer_key, suppression_key
 from streams.domain.links import Links, MessageRef, Purpose

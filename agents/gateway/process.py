@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from agents.accounts import http_sms_of
 from agents.connections import RECORDS, broker_errors, links_of, registry_config
 from agents.gateway.directory import Directory, GatewayCatalog
 from agents.gateway.events import of_report
@@ -20,6 +21,7 @@ from schemas.codec import Codec
 from schemas.contracts import TOPICS
 from schemas.registry import open_registry
 from senders.dsn import read_bounce
+from senders.http_sms_hooks import HttpSmsHooks
 from senders.twilio_hooks import TwilioHooks
 from streams.clock import clock_of
 from streams.domain.links import Links
@@ -121,8 +123,9 @@ async def listening(
     """A gateway at work; its ports for the world and for operators."""
     links = checked_links(settings)
     hooks = TwilioHooks(settings.sms_token, settings.public_url) if settings.sms_token else None
+    described = _described(settings)
     if hooks is None:
-        log.warning("sms_token is not set: receipts and texts are not taken")
+        log.warning("sms_token is not set: receipts and texts of Twilio's are not taken")
     async with base(settings, ("companies", "suppressions"), produce_within) as found:
         reader = found.tables.reader
 
@@ -144,6 +147,7 @@ async def listening(
                 post=found.post,
                 links=links,
                 hooks=hooks,
+                described=described,
                 directory=found.directory,
                 clock=clock_of(settings.clock),
                 metrics=GatewayMetrics(),
@@ -160,6 +164,16 @@ async def listening(
             )
         finally:
             await gateway.stop()
+
+
+def _described(settings: Settings) -> HttpSmsHooks | None:
+    try:
+        made = http_sms_of(settings)
+    except (OSError, ValueError) as error:
+        raise SettingsError([f"http_sms: {error}"]) from None
+    if made is None or made.receipts is None:
+        return None
+    return HttpSmsHooks(made, made.receipts, settings.http_sms_receipt_secret)
 
 
 # --- the mail pipe

@@ -26,7 +26,9 @@ from agents.gateway.metrics import GatewayMetrics
 from agents.gateway.post import NotTakenError, Post
 from agents.listening import Listeners, Operators
 from schemas.records import Channel, EventStatus
-from senders.twilio_hooks import SIGNATURE, HookError, TwilioHooks, answer_to_text, receipt_of, text_of
+from senders.http_sms_hooks import HttpSmsHooks
+from senders.receipts import HookError, Receipt
+from senders.twilio_hooks import SIGNATURE, TwilioHooks, answer_to_text, receipt_of, text_of
 from streams.clock import Clock
 from streams.domain.answers import answer
 from streams.domain.links import Links, Purpose
@@ -47,11 +49,13 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What the server works with. ``hooks`` None: no SMS provider is set, its routes say 404."""
+    """What the server works with. ``hooks`` None: Twilio is not set, and what it posts is not found;
+    ``described`` None: no other SMS provider posts receipts."""
 
     post: Post
     links: Links
     hooks: TwilioHooks | None
+    described: HttpSmsHooks | None = None
     directory: Directory
     clock: Clock
     metrics: GatewayMetrics
@@ -119,18 +123,34 @@ class Gateway:
     # --- the SMS provider
 
     async def _receipt(self, request: web.Request) -> web.Response:
-        form = await self._genuine(request)
+        """Of whichever provider the message went by: both were told the same address."""
+        described = self._parts.described
+        try:
+            if described is not None and SIGNATURE not in request.headers:
+                receipt = await self._of_described(request, described)
+            else:
+                receipt = receipt_of(await self._genuine(request))
+        except HookError as error:
+            raise web.HTTPBadRequest(reason=str(error)) from None
         ref = self._parts.links.open(Purpose.RECEIPT, request.match_info["token"])
         if ref is None:
             raise web.HTTPNotFound
-        try:
-            receipt = receipt_of(form)
-        except HookError as error:
-            raise web.HTTPBadRequest(reason=str(error)) from None
         if receipt is not None:
             lasting = self._parts.directory.lasting(ref.company, Channel.SMS, receipt.to)
             await self._take([of_receipt(receipt, ref, self._parts.clock.now(), lasting)])
         return web.Response(status=204)
+
+    async def _of_described(self, request: web.Request, hooks: HttpSmsHooks) -> Receipt | None:
+        """Raises HookError."""
+        try:
+            async with asyncio.timeout(_BODY_WITHIN):
+                body = await request.read()
+        except TimeoutError:
+            raise web.HTTPRequestTimeout from None
+        if not hooks.genuine(request.headers, body):
+            log.warning("a receipt was not signed as the description of the provider says")
+            raise web.HTTPForbidden
+        return hooks.receipt_of(body)
 
     async def _text(self, request: web.Request) -> web.Response:
         form = await self._genuine(request)

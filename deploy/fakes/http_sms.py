@@ -7,6 +7,8 @@ of it. Faults, ``/``, ``/_messages`` and ``/_control`` are those of ``deploy.fak
 
 from __future__ import annotations
 
+import hmac
+import json
 import secrets
 from base64 import b64encode
 from collections.abc import Mapping
@@ -48,6 +50,27 @@ id = "id"
 """
 """To be formatted with ``url``, where the provider is."""
 
+SIGNATURE = "X-Signature"
+WITH_RECEIPTS = (
+    DESCRIPTION.replace("ttl = ", 'callback = "{{status_url}}"\nttl = ')
+    + """
+[receipts]
+id = "message.id"
+status = "message.status"
+code = "message.code"
+to = "message.to"
+signed = "hmac-sha256"
+header = "X-Signature"
+prefix = "sha256="
+
+[receipts.statuses]
+SENT = "sent"
+DELIVRD = "delivered"
+UNDELIV = "undelivered"
+"""
+)
+"""The same of a provider that posts receipts to each message's ``callback``."""
+
 
 class HttpSmsFake(SmsFake):
     """Same account and token; Basic or Bearer."""
@@ -67,7 +90,8 @@ class HttpSmsFake(SmsFake):
             answer = self._wrong(fields)
         if answer is not None:
             return answer
-        more = {"reference": fields.get("reference", ""), "ttl": given.get("ttl")}
+        callback = fields.get("callback", "")
+        more = {"reference": fields.get("reference", ""), "ttl": given.get("ttl"), "callback": callback}
         key = request.headers.get("Idempotency-Key", "")
         entry = self.ledger.append(
             {**self._resource(fields["to"], fields["from"], fields["text"]), **more, "key": key}
@@ -103,6 +127,14 @@ class HttpSmsFake(SmsFake):
 
     def _accepted(self, entry: Entry) -> web.Response:
         return web.json_response({"message": _shown(entry)}, status=202)
+
+
+def receipt(entry: Entry, status: str, secret: str, code: str = "") -> tuple[bytes, dict[str, str]]:
+    """Body and headers of what is posted to a message's ``callback``."""
+    message = {"id": entry["sid"], "to": entry["to"], "status": status, "code": code or None}
+    body = json.dumps({"message": message}).encode()
+    signature = "sha256=" + hmac.digest(secret.encode(), body, "sha256").hex()
+    return body, {SIGNATURE: signature, "Content-Type": "application/json"}
 
 
 def _shown(entry: Entry) -> Entry:

@@ -12,9 +12,10 @@ from agents.worker import preflight
 from deploy.fakes.http_sms import DESCRIPTION, HttpSmsFake
 from deploy.fakes.sms import Fault
 from schemas.records import Channel
+from senders.description import DescriptionError
 from senders.factory import build_senders
 from senders.http_sms import HttpSms
-from senders.http_sms_settings import DescriptionError, HttpSmsSettings, read_description
+from senders.http_sms_settings import HttpSmsSettings, read_description
 from senders.outcomes import NAMED_VERDICTS
 from streams.clock import SystemClock
 from streams.domain.messages import Accepted, Inquiry, NotFound, Outcome, Rejected, RetryAt, Unknown
@@ -28,6 +29,8 @@ SERVICE = "MG" + "0" * 32
 SEND = '\n[send]\nurl = "http://127.0.0.1:1/send"\nid = "id"\n'
 BODY = '\n[send.body]\nto = "{to}"\nfrom = "{from}"\ntext = "{text}"\nref = "{id}"\n'
 LEAST = 'name = "other"\n' + SEND + BODY
+CALLBACK = "back = '{status_url}'\n"
+RECEIPTS = "[receipts]\nid = 'i'\nstatus = 's'\nsigned = 'no'\n[receipts.statuses]\nDELIVRD = 'delivered'\n"
 
 
 @pytest.fixture
@@ -199,6 +202,22 @@ async def test_an_answer_without_end_is_not_kept(fake: HttpSmsFake, monkeypatch:
             r"query: nobody can be asked for an id",
         ),
         (LEAST + "[send.auth]\nuser = 'x'", None),
+        (LEAST + RECEIPTS, r"receipts: they are posted to \{status_url\} in send.body: one needs the other"),
+        (LEAST + CALLBACK, r"receipts: they are posted to \{status_url\} in send.body: one needs the other"),
+        (LEAST + CALLBACK + RECEIPTS, None),
+        (
+            LEAST + CALLBACK + RECEIPTS.replace("'delivered'", "'arrived'"),
+            "receipts.statuses: DELIVRD = 'arrived'",
+        ),
+        (LEAST + CALLBACK + RECEIPTS.replace("'delivered'", "'stop'"), "receipts.statuses: DELIVRD = 'stop'"),
+        (LEAST + CALLBACK + RECEIPTS.split("[receipts.s", maxsplit=1)[0], "receipts.statuses: needed"),
+        (
+            LEAST + CALLBACK + RECEIPTS.replace("'no'", "'md5'"),
+            "receipts.signed: expected one of hmac-sha256",
+        ),
+        (LEAST + CALLBACK + RECEIPTS.replace("'no'", "'secret'"), "receipts.header: needed"),
+        (LEAST + CALLBACK + RECEIPTS.replace("signed = 'no'", ""), "receipts.signed: needed"),
+        (LEAST + CALLBACK + RECEIPTS.replace("id =", "path ="), "receipts.id: needed"),
     ],
 )
 def test_what_is_wrong_with_a_description(text: str, says: str | None) -> None:

@@ -12,7 +12,8 @@ from twilio.request_validator import RequestValidator
 
 from schemas.records import EventStatus
 from senders.outcomes import TWILIO_CODES
-from senders.twilio_hooks import STATUSES, HookError, TwilioHooks, answer_to_text, receipt_of, text_of
+from senders.receipts import HookError
+from senders.twilio_hooks import STATUSES, TwilioHooks, answer_to_text, receipt_of, text_of
 from streams.secret import Secret
 
 TOKEN = "the token"

@@ -59,7 +59,7 @@ RECEIPT, UNSUBSCRIBE = (url.removeprefix(PUBLIC) for url in (LINKS.receipts(REF)
 TEXT = "/v1/sms/incoming"
 
 _NUMBERS = count()
-_PREFIXES = 60
+_PREFIXES = 80
 
 
 @pytest.fixture(scope="session")
