@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeVar
@@ -270,6 +271,8 @@ class SenderPartition:
         asked, self._asked = self._asked[:_ANSWERS], self._asked[_ANSWERS:]
         if sent:
             await self._round(lambda now: self._stage.outcomes(sent, now))
+            kinds = Counter((str(order.channel), type(answer).__name__.lower()) for order, answer in sent)
+            self._shared.metrics.outcomes_of(kinds)
         if asked:
             await self._round(lambda now: self._stage.inquired(asked, now))
         return bool(sent or asked)
@@ -332,7 +335,6 @@ class SenderPartition:
 
     async def _send(self, order: SendOrder, call: Call) -> None:
         sender = call.account.sender
-        metrics = self._shared.metrics
         answer: Outcome | None = None
         try:
             await self._gate.until_owned()
@@ -351,8 +353,8 @@ class SenderPartition:
         outcome = withdrawn or answer
         assert outcome is not None
         self._sent.append((order, outcome))
-        metrics.outcomes.labels(str(order.channel), type(outcome).__name__.lower()).inc()
-        metrics.lateness.observe(max(0, self._shared.clock.now() - order.allowed) / 1000)
+        late = max(0, self._shared.clock.now() - order.allowed)
+        self._shared.metrics.lateness.observe(late / 1000)
 
     async def _inquire(self, order: InquiryOrder) -> None:
         sender = self._capacity.sender(order)

@@ -7,8 +7,9 @@ call at a time is a probe: a success closes it, a failure opens it for twice as 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from streams.domain.messages import Outcome, RetryAt, Unknown
 from streams.domain.reasons import Reason
@@ -36,8 +37,7 @@ class State(StrEnum):
     """One call at a time finds out whether it works again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True, gc=False):
     """One call that the breaker let pass. ``opened``: how often it had opened by then."""
 
     opened: int

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+import msgspec
+
 from schemas.records import Channel
 from senders.breaker import Breaker, State, Turn
 from senders.pacing import Pace
@@ -46,8 +48,7 @@ class Account:
         return max(passing, self.pace.wait(now)) or None
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, gc=False):
     """A message on its way by ``account``: each that was begun must be ended."""
 
     channel: Channel

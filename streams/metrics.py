@@ -127,3 +127,8 @@ class Metrics:
     def transitions_of(self, counts: Mapping[str, int]) -> None:
         for name, number in counts.items():
             self.transitions.labels(name).inc(number)
+
+    def outcomes_of(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """By channel and kind of answer."""
+        for labels, number in counts.items():
+            self.outcomes.labels(*labels).inc(number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
 from multidict import MultiMapping
@@ -239,7 +239,7 @@ def _contexts(visit: Visit, about: About) -> list[TextContext]:
         return [about.known]
     company = visit.shop
     kinds = list(EntityKind) if about.kind is None else [about.kind]
-    return [replace(sample(one), company=company, currency=company.currency) for one in kinds]
+    return [msgspec.structs.replace(sample(one), company=company, currency=company.currency) for one in kinds]
 
 
 # --- the form

@@ -6,8 +6,6 @@ stage carries out what is decided here and keeps nothing back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 
 from schemas.records import (
@@ -67,31 +65,27 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     waiting_since: int
 
 
-@dataclass(frozen=True, slots=True)
-class Entity:
+class Entity(msgspec.Struct, frozen=True, gc=False):
     """The newest known facts of the entity."""
 
     facts: Facts
     details: Details
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True, gc=False):
     message: Message
     expires_at: int
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(msgspec.Struct, frozen=True, gc=False):
     """Due, but the shop is closed or the company is quiet: look again at ``until``."""
 
     until: int
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True, gc=False):
     """Not decided yet: look again at ``until``. ``target`` is the moment by the rule as it is now."""
 
     until: int
@@ -99,8 +93,7 @@ class Wait:
     target: int
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(msgspec.Struct, frozen=True, gc=False):
     """Nothing will be sent."""
 
     state: DeliveryState

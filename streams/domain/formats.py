@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+import msgspec
 import phonenumbers
 from babel import Locale, UnknownLocaleError
 from babel.dates import DateTimePattern, format_date, format_time, match_skeleton, parse_pattern
@@ -34,8 +34,7 @@ def locale_of(language: str) -> Locale | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Formats:
+class Formats(msgspec.Struct, frozen=True, gc=False):
     """How one message writes things. Methods raise ValueError (a LookupError for a zone that does not
     exist) for what can't be written, never write something else instead."""
 

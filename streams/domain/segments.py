@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from struct import unpack
 from typing import Literal
+
+import msgspec
 
 from streams.domain.typography import PLAIN
 
@@ -26,8 +27,7 @@ _EXTENDED = re.compile(r"[\f^{}\\\[~\]|€]")
 _TYPOGRAPHIC = re.compile(f"[{''.join(PLAIN)}]")
 
 
-@dataclass(frozen=True, slots=True)
-class Segments:
+class Segments(msgspec.Struct, frozen=True, gc=False):
     """``characters`` are what the provider counts: septets (an extension character is two) in GSM-7,
     UTF-16 units (an emoji is two) in UCS-2. An empty text has no segment."""
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from schemas.records import Company, Customer, Details, EntityKind, Facts, Location, Status
 from streams.domain.formats import Formats
 from streams.domain.languages import best_language
@@ -29,8 +31,7 @@ _MARKS = re.compile(
 _URL = re.compile(r"https?://[^\s<>\"'`\\{}|^]+", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class TextContext:
+class TextContext(msgspec.Struct, frozen=True, gc=False):
     """Everything a message may speak of, as it is when the message goes. ``zone`` (IANA) and ``currency``
     (ISO 4217) are the location's, or the company's where the entity has no location."""
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from liquid.exceptions import UndefinedError
+from msgspec.structs import replace
 
 from schemas.records import Channel, Company, Customer, EntityKind, Template, TemplateText
 from streams.domain import markup, segments

@@ -39,11 +39,11 @@ from streams.stages.slots import (
     IN_FLIGHT,
     PENDING,
     SlotName,
-    SlotTable,
     decode_facts,
     due_key,
     name_of,
     prefix_of,
+    read_slot,
     slot_key,
 )
 from streams.stages.sweeping import Sweeper
@@ -207,7 +207,7 @@ class DeliveryStage:
     def final_check(self, order: SendOrder, now: int) -> Withdrawn | None:
         """Immediately before the provider call (P3): has anything been withdrawn since the intent, or
         has its time passed?"""
-        slot = SlotTable(self._store).get(order.key)
+        slot = read_slot(self._store, order.key)
         row = slot.row if slot is not None else None
         if row is None or row.attempt != order.attempt:
             return Withdrawn(Reason.RULE_CHANGED, DeliveryState.CANCELLED)

@@ -12,7 +12,6 @@ they tell of, and the source offset last: a log record counts only if its slot h
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import msgspec
 
@@ -38,8 +37,7 @@ LOG_CHUNK = 500
 REMEMBERED = frozenset({DeliveryState.SENT, DeliveryState.UNKNOWN_CLOSED})
 
 
-@dataclass(frozen=True, slots=True)
-class SendOrder:
+class SendOrder(msgspec.Struct, frozen=True, gc=False):
     """A message whose intent is in the changelog: to be checked once more and handed to the provider."""
 
     key: bytes
@@ -55,8 +53,7 @@ class SendOrder:
     """By whom it goes; as the intent says."""
 
 
-@dataclass(frozen=True, slots=True)
-class InquiryOrder:
+class InquiryOrder(msgspec.Struct, frozen=True, gc=False):
     """A message of which nobody knows whether the provider took it: ask."""
 
     key: bytes

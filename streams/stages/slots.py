@@ -171,6 +171,17 @@ def due_key(due: int, key: bytes) -> bytes:
     return due.to_bytes(8, "big") + key
 
 
+def read_slot(store: KeyValue, key: bytes) -> Slot | None:
+    """One slot as it is in the store."""
+    raw = store.get("slots", key)
+    if raw is None:
+        return None
+    head = decode_head(raw)
+    rows = store.get("due", due_key(head.due, key)) if head.due >= 0 else None
+    row, successor = _rows(rows) if rows is not None else (None, None)
+    return Slot(head, row, successor)
+
+
 class SlotTable:
     """The slots that one round works on: read together, changed in memory, written together."""
 

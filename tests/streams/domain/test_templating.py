@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -75,7 +74,7 @@ ORDER = TextContext(
     zone="Europe/Warsaw",
     currency="PLN",
 )
-with_ = dataclasses.replace
+with_ = msgspec.structs.replace
 with_record = msgspec.structs.replace
 
 
