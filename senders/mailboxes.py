@@ -74,7 +74,7 @@ class Mailboxes:
         self._usage.counted_by(self._used)
         self._settings = settings
         self._clock = clock
-        self._secrets = secrets or _secrets(settings, clock)
+        self._secrets = secrets or secret_store(settings, clock)
         self._smtp = settings.smtp()
         self._tls = tls_context(self._smtp)
         self._search = GmailSearch(settings)
@@ -286,7 +286,8 @@ class _Box:
         await self.account.close()
 
 
-def _secrets(settings: GmailSettings, clock: Clock) -> SecretStore:
+def secret_store(settings: GmailSettings, clock: Clock) -> SecretStore:
+    """Where the mailboxes' secrets are."""
     local = LocalSecrets()
     return VaultSecrets(Vault(settings.vault), clock, local) if settings.vault is not None else local
 
