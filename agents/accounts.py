@@ -53,7 +53,7 @@ def sender_settings(settings: Settings) -> SenderSettings:
             **paced(settings.smtp_per_minute),
         )
     return SenderSettings(
-        sms=sms, http_sms=http_sms_of(settings), email=email, dkim=_dkim(settings), gmail=_gmail(settings)
+        sms=sms, http_sms=http_sms_of(settings), email=email, dkim=_dkim(settings), gmail=gmail_of(settings)
     )
 
 
@@ -89,7 +89,8 @@ def _dkim(settings: Settings) -> tuple[DkimKey, ...]:
     )
 
 
-def _gmail(settings: Settings) -> GmailSettings | None:
+def gmail_of(settings: Settings) -> GmailSettings | None:
+    """None: no mailboxes are used."""
     if not settings.gmail_client:
         return None
     return GmailSettings(

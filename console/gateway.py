@@ -57,10 +57,19 @@ def gateway(context: click.Context, overrides: tuple[str, ...]) -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="A Maildir: what is new in it is taken down and marked as read.",
 )
+@click.option(
+    "--connected",
+    is_flag=True,
+    help="The companies' connected Gmail mailboxes: what mail servers have written there, each mail once.",
+)
 @set_option
 @click.pass_obj
 def bounce(
-    outer: tuple[str, ...], overrides: tuple[str, ...], mbox: Path | None, maildir: Path | None
+    outer: tuple[str, ...],
+    overrides: tuple[str, ...],
+    mbox: Path | None,
+    maildir: Path | None,
+    connected: bool,
 ) -> None:
     """Take down a bounce mail from standard input, or all of a mailbox.
 
@@ -73,14 +82,16 @@ def bounce(
       carillon gateway bounce < mail
       carillon gateway bounce --mbox /var/mail/bounces
       carillon gateway bounce --maildir /var/mail/bounces
+      carillon gateway bounce --connected
     """
     try:
         settings = given_settings((*outer, *overrides))
         set_up("ERROR")
 
-        from agents.gateway.process import take_bounces  # noqa: PLC0415 - imports a Kafka client
+        from agents.gateway.process import take_bounces, take_mailboxes  # noqa: PLC0415 - imports a Kafka client
 
-        account = asyncio.run(take_bounces(settings, _mails(mbox, maildir)))
+        taking = take_mailboxes(settings) if connected else take_bounces(settings, _mails(mbox, maildir))
+        account = asyncio.run(taking)
     except SettingsError as error:
         _later("the settings are wrong: " + "; ".join(error.problems))
     except Exception as error:  # noqa: BLE001 - whatever it is, a bounce that is refused is lost

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.records import Channel, Company, Suppression
+from schemas.records import Channel, Company, Mailbox, Suppression
 from streams.domain.blocks import is_lasting
 from streams.domain.catalog import Catalog, Reference, ReferenceType, suppression_id
 
@@ -48,6 +48,12 @@ class Directory:
 
     def company(self, company: str) -> Company | None:
         return self._catalog.company(company)
+
+    def mailboxes(self) -> list[Mailbox]:
+        """Those that are connected, of all companies."""
+        companies = self._catalog.companies()
+        found = (box for company in companies for box in self._catalog.mailboxes_of(company.id))
+        return [box for box in found if box.connected and box.secret_ref]
 
     def lasting(self, company: str, channel: Channel, address: str) -> str:
         return self._catalog.lasting(company, channel, address)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
-from agents.accounts import http_sms_of
+from agents.accounts import gmail_of, http_sms_of
 from agents.connections import RECORDS, broker_errors, links_of, registry_config
 from agents.gateway.directory import Directory, GatewayCatalog
-from agents.gateway.events import of_report
+from agents.gateway.events import Happening, of_report
+from agents.gateway.mailboxes import bounces_in
 from agents.gateway.metrics import GatewayMetrics
 from agents.gateway.post import Post
 from agents.gateway.server import Gateway, Parts
@@ -19,9 +20,11 @@ from agents.listening import until_ended
 from agents.reference import ReferenceTables
 from schemas.codec import Codec
 from schemas.contracts import TOPICS
+from schemas.records import Mailbox
 from schemas.registry import open_registry
 from senders.dsn import read_bounce
 from senders.http_sms_hooks import HttpSmsHooks
+from senders.mailboxes import secret_store
 from senders.twilio_hooks import TwilioHooks
 from streams.clock import clock_of
 from streams.domain.links import Links
@@ -194,23 +197,66 @@ class Account:
 async def take_bounces(settings: Settings, mails: Iterable[bytes]) -> Account:
     """Takes down what the mails report. Raises BrokerError, RegistryError, SettingsError, NotTakenError: then
     all of them may be handed in again."""
-    links = checked_links(settings)
-    clock = clock_of(settings.clock)
-    bounces = blocked = others = 0
-    async with base(settings, ("companies",)) as found:
-        read = False
+    async with _taking(settings, ("companies",)) as taking:
         for raw in mails:
-            bounce = read_bounce(raw)
-            if bounce is not None and not read:
-                await found.tables.caught_up(_CATCH_UP)
-                read = True
-            happenings = (
-                of_report(bounce, links, found.directory, settings.email_domain, clock.now())
-                if bounce
-                else []
+            await taking.take(raw)
+    return taking.account()
+
+
+async def take_mailboxes(settings: Settings) -> Account:
+    """Takes down what lies in the companies' connected mailboxes. Raises as ``take_bounces``."""
+    gmail = gmail_of(settings)
+    if gmail is None:
+        raise SettingsError(["gmail_client: needed to read connected mailboxes"])
+    clock = clock_of(settings.clock)
+    secrets = secret_store(gmail, clock)
+    async with _taking(settings, ("companies", "mailboxes")) as taking:
+        for mailbox in await taking.mailboxes():
+            async with aclosing(bounces_in(mailbox, gmail, secrets, clock)) as mails:
+                async for raw in mails:
+                    await taking.take(raw)
+    return taking.account()
+
+
+@asynccontextmanager
+async def _taking(settings: Settings, tables: Sequence[str]) -> AsyncIterator[_Taking]:
+    links = checked_links(settings)
+    async with base(settings, tables) as found:
+        yield _Taking(found, links, settings)
+
+
+class _Taking:
+    """One mail after the other."""
+
+    def __init__(self, found: Base, links: Links, settings: Settings) -> None:
+        self._found = found
+        self._links = links
+        self._domain = settings.email_domain
+        self._clock = clock_of(settings.clock)
+        self._read = False
+        self._bounces = self._blocked = self._others = 0
+
+    async def take(self, raw: bytes) -> None:
+        bounce = read_bounce(raw)
+        happenings: list[Happening] = []
+        if bounce is not None:
+            await self._caught_up()
+            happenings = of_report(
+                bounce, self._links, self._found.directory, self._domain, self._clock.now()
             )
-            await found.post.take(happenings)
-            bounces += bool(happenings)
-            others += not happenings
-            blocked += any(one.block for one in happenings)
-    return Account(bounces, blocked, others)
+        await self._found.post.take(happenings)
+        self._bounces += bool(happenings)
+        self._others += not happenings
+        self._blocked += any(one.block for one in happenings)
+
+    async def mailboxes(self) -> list[Mailbox]:
+        await self._caught_up()
+        return self._found.directory.mailboxes()
+
+    def account(self) -> Account:
+        return Account(self._bounces, self._blocked, self._others)
+
+    async def _caught_up(self) -> None:
+        if not self._read:
+            await self._found.tables.caught_up(_CATCH_UP)
+            self._read = True

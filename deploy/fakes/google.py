@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,10 +35,18 @@ class GoogleFake:
     """The same for the search."""
     hold: asyncio.Event | None = None
     sent: Callable[[], Iterable[Mapping[str, Any]]] = lambda: ()
+    inbox: dict[str, list[bytes]] = field(default_factory=dict)
+    """What mail servers have written to a mailbox, by address."""
+    page: int = 100
+    """Messages in an answer at most."""
 
     asked: int = 0
     """Requests for a token so far."""
     queries: list[str] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=dict)
+    """The id of a mailbox's one label, by address."""
+    labelled: set[str] = field(default_factory=set)
+    """Ids of the messages that have it."""
     host: str = ""
     port: int = 0
     _tokens: dict[str, tuple[str, int]] = field(default_factory=dict)
@@ -64,6 +73,10 @@ class GoogleFake:
         app = web.Application()
         app.router.add_post("/token", self._token)
         app.router.add_get("/gmail/v1/users/me/messages", self._search)
+        app.router.add_get("/gmail/v1/users/me/messages/{id}", self._message)
+        app.router.add_post("/gmail/v1/users/me/messages/{id}/modify", self._modify)
+        app.router.add_get("/gmail/v1/users/me/labels", self._labels)
+        app.router.add_post("/gmail/v1/users/me/labels", self._labels)
         app.router.add_post("/_control", self._control)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
@@ -113,10 +126,11 @@ class GoogleFake:
         self.queries.append(request.query.get("q", ""))
         if self.searches:
             return _answer(*self.searches.pop(0))
-        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        owner, until = self._tokens.get(token, ("", 0))
-        if self.now() >= until:
-            return _answer(401, {"error": {"code": 401, "status": "UNAUTHENTICATED"}})
+        owner = self._owner(request)
+        if not owner:
+            return _unknown()
+        if self.queries[-1].startswith("from:(mailer-daemon OR postmaster) "):
+            return self._list(owner, request)
         wanted = f"Message-ID: <{self.queries[-1].partition('rfc822msgid:')[2]}>"
         found = [
             {"id": str(number), "threadId": str(number)}
@@ -124,6 +138,54 @@ class GoogleFake:
             if message.get("user") == owner and wanted in str(message["data"])
         ]
         return _answer(200, {"messages": found} if found else {"resultSizeEstimate": 0})
+
+    def _owner(self, request: web.Request) -> str:
+        """Empty: the token is not good."""
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        owner, until = self._tokens.get(token, ("", 0))
+        return owner if self.now() < until else ""
+
+    def _list(self, owner: str, request: web.Request) -> web.StreamResponse:
+        """What mail servers have written and has no label, page by page."""
+        ids = [id_ for id_ in self._held(owner) if id_ not in self.labelled]
+        start = int(request.query.get("pageToken", "0"))
+        end = start + self.page
+        body: dict[str, Any] = {"messages": [{"id": id_, "threadId": id_} for id_ in ids[start:end]]}
+        return _answer(200, body | ({"nextPageToken": str(end)} if end < len(ids) else {}))
+
+    def _held(self, owner: str) -> dict[str, bytes]:
+        number = sorted(self.inbox).index(owner) if owner in self.inbox else 0
+        return {f"{number:x}b{index:x}": mail for index, mail in enumerate(self.inbox.get(owner, ()))}
+
+    async def _message(self, request: web.Request) -> web.StreamResponse:
+        mail = self._held(self._owner(request)).get(request.match_info["id"])
+        if mail is None:
+            return _answer(404, {"error": {"code": 404}})
+        raw = urlsafe_b64encode(mail).decode().rstrip("=")
+        return _answer(200, {"id": request.match_info["id"], "raw": raw})
+
+    async def _modify(self, request: web.Request) -> web.StreamResponse:
+        owner, id_ = self._owner(request), request.match_info["id"]
+        wish = await request.json()
+        if id_ not in self._held(owner) or wish["addLabelIds"] != [self.labels.get(owner)]:
+            return _answer(400, {"error": {"code": 400}})
+        self.labelled.add(id_)
+        return _answer(200, {"id": id_})
+
+    async def _labels(self, request: web.Request) -> web.StreamResponse:
+        owner = self._owner(request)
+        if not owner:
+            return _unknown()
+        if request.method == "POST":
+            name = (await request.json())["name"]
+            self.labels[owner] = f"Label_{len(self.labels)}"
+            return _answer(200, {"id": self.labels[owner], "name": name})
+        own = [{"id": self.labels[owner], "name": "carillon-taken"}] if owner in self.labels else []
+        return _answer(200, {"labels": [{"id": "INBOX", "name": "INBOX"}, *own]})
+
+
+def _unknown() -> web.Response:
+    return _answer(401, {"error": {"code": 401, "status": "UNAUTHENTICATED"}})
 
 
 def _answer(status: int, body: Mapping[str, Any] | str) -> web.Response:

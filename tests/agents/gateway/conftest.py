@@ -64,7 +64,7 @@ _PREFIXES = 80
 
 @pytest.fixture(scope="session")
 def gateway_broker() -> Iterator[EmbeddedBroker]:
-    counts = {"companies": 1, "suppressions": 1, "provider-events": PARTITIONS}
+    counts = {"companies": 1, "mailboxes": 1, "suppressions": 1, "provider-events": PARTITIONS}
     topics = {f"g{n}.{name}": size for n in range(_PREFIXES) for name, size in counts.items()}
     with EmbeddedBroker(topics) as broker:
         yield broker
