@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 import urllib.request
@@ -148,9 +147,6 @@ def cluster(
     settings = {"registry": registry.url, "partitions": "2"}
     folder = tmp_path_factory.mktemp("cluster")
     with kafka_cluster(secure_kafka.kafka.bootstrap, folder, prefix, settings) as cluster:
-        ours = client_of(registry)
-        asyncio.run(ours.register_all(topics_of(prefix)))
-        cluster.codec = Codec(ours)
         cluster.publish(shop())
         cluster.publish([notification(Trigger.CREATED, id_="greet")])
         cluster.customers([ann()])

@@ -1,4 +1,5 @@
-"""The release before and this one side by side in one group, forth and back, under load."""
+"""The release before and this one side by side in one group, forth and back, under load. They differ in their
+contracts too, so this is with a schema registry: without one, all programs must be of one release."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local_kafka import LocalKafka
+from deploy.local_registry import LocalRegistry
 from tests.support.cluster import Worker
 from tests.support.faults import Load, NewLoad, loads
 from tests.support.releases import unpack
@@ -25,8 +27,16 @@ def new_load(tmp_path: Path) -> Iterator[NewLoad]:
         yield new
 
 
-def test_an_update_goes_forth_and_back(local_kafka: LocalKafka, new_load: NewLoad, tmp_path: Path) -> None:
-    load = new_load(local_kafka.bootstrap)
+@pytest.fixture
+def registry() -> Iterator[LocalRegistry]:
+    with LocalRegistry() as registry:
+        yield registry
+
+
+def test_an_update_goes_forth_and_back(
+    local_kafka: LocalKafka, registry: LocalRegistry, new_load: NewLoad, tmp_path: Path
+) -> None:
+    load = new_load(local_kafka.bootstrap, {"registry": registry.url})
     cluster = load.cluster
     old = unpack(tmp_path / "old")
     cluster.own = {1: old, 2: old}

@@ -31,6 +31,7 @@ from agents.connections import RECORDS
 from console.demo.processes import Child, DemoError, Processes, read_ready
 from deploy.fakes.sms import ACCOUNT, TOKEN
 from schemas.codec import Codec, encode_json
+from schemas.contracts import TOPICS
 from schemas.records import (
     FINAL_STATES,
     Change,
@@ -43,7 +44,7 @@ from schemas.records import (
     EntityKind,
     Suppression,
 )
-from schemas.registry import EmbeddedRegistry
+from schemas.registry import EmbeddedRegistry, HttpRegistry, RegistryConfig
 from streams.domain.catalog import Reference
 from streams.domain.ids import (
     address_hash,
@@ -142,8 +143,9 @@ class Cluster:
         """Seconds in which the brokers acknowledge a record: more, where they are away for a while."""
         self.own: dict[int, dict[str, str]] = {}
         """Environment variables of single workers, by number."""
-        registry = EmbeddedRegistry()
-        asyncio.run(registry.register_all())
+        url = self.settings.get("registry")
+        registry = HttpRegistry(RegistryConfig(url)) if url else EmbeddedRegistry()
+        asyncio.run(registry.register_all({self.prefix + topic: name for topic, name in TOPICS.items()}))
         self.codec = Codec(registry)
         # murmur2 of the key, as Java's clients do; its own retries, because brokers are restarted under it.
         self._producer: Any = Producer(
