@@ -100,6 +100,7 @@ def gmail_of(settings: Settings) -> GmailSettings | None:
         port=settings.gmail_port,
         tls=Tls(settings.gmail_tls),
         ca_file=settings.gmail_ca,
+        auth_url=settings.gmail_auth_url,
         token_url=settings.gmail_token_url,
         api_url=settings.gmail_api,
         command_timeout=settings.smtp_timeout / 1000,

@@ -123,6 +123,7 @@ class GmailSettings:
     port: int = 465
     tls: Tls = Tls.TLS
     ca_file: str = ""
+    auth_url: str = "https://accounts.google.com/o/oauth2/v2/auth"
     token_url: str = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address, no token
     api_url: str = "https://gmail.googleapis.com"
     local_name: str = ""
@@ -148,7 +149,8 @@ class GmailSettings:
             raise ValueError("client_id and client_secret are needed")
         if self.tls is Tls.NONE and not is_loopback(self.host):
             raise ValueError("a token is not sent in clear: set tls to starttls or tls")
-        for name, url in (("token_url", self.token_url), ("api_url", self.api_url)):
+        addresses = {"auth_url": self.auth_url, "token_url": self.token_url, "api_url": self.api_url}
+        for name, url in addresses.items():
             here = is_loopback(urlsplit(url).hostname or "")
             _web_address(name, url, schemes=("http", "https") if here else ("https",))
         _positive(self.open_mailboxes, self.per_second, self.burst, self.probe_seconds, self.token_timeout)

@@ -160,6 +160,9 @@ class Settings:
     gmail_port: int = _at(465, "Its port.", low=1)
     gmail_tls: str = _at("tls", "Encryption to it.", choices=("starttls", "tls", "none"))
     gmail_ca: str = _at("", "File with its certificate authorities; empty: the system's.")
+    gmail_auth_url: str = _at(
+        "https://accounts.google.com/o/oauth2/v2/auth", "Where the owner of a mailbox agrees to its use."
+    )
     gmail_token_url: str = _at("https://oauth2.googleapis.com/token", "Where access tokens are given out.")
     gmail_api: str = _at(
         "https://gmail.googleapis.com", "Gmail's API, asked whether a mailbox has sent a message."
@@ -198,6 +201,16 @@ class Settings:
     console_port: int = _at(6068, "Its port; 0: a free one.", low=0)
     console_proxies: int = _at(
         0, "Proxies in front of the console whose X-Forwarded-For is believed (their number).", low=0
+    )
+    console_url: str = _at(
+        "",
+        "Where browsers reach the console (https://console.example); empty: no mailbox is connected on its "
+        "page.",
+    )
+    mailbox_secrets: str = _at(
+        "",
+        "Folder in which the console writes the secrets of mailboxes that are connected on its page, and in "
+        "which the workers read them; empty: none is connected there.",
     )
     console_ask_above: int = _at(
         200, "Messages that a rule may arm by being saved without the console asking again.", low=0
@@ -314,6 +327,8 @@ def _contradictions(settings: Settings) -> list[str]:
         problems.append("link_key: needed with public_url")
     if settings.public_url and not _is_plain_web_address(settings.public_url):
         problems.append("public_url: expected an http(s) URL without user, query and fragment")
+    if settings.console_url and not _is_plain_web_address(settings.console_url):
+        problems.append("console_url: expected an http(s) URL without user, query and fragment")
     if settings.registry != "embedded" and not settings.registry.startswith(("http://", "https://")):
         problems.append("registry: expected embedded or an http(s) URL")
     if "@" in settings.registry.partition("://")[2].partition("/")[0]:

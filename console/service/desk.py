@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from agents.reference import ReferenceTables
 from console.index.follower import Follower, whole
 from console.index.index import TOPICS as INDEXED
 from console.index.index import Index
+from console.service.connecting import Connecting
 from console.service.edits import Edit
 from console.service.errors import NotWrittenError
 from console.service.pausing import Stop, follow_pauses
@@ -72,6 +74,7 @@ class Desk:
         self.index = index
         self.clock: Clock = clock_of(settings.clock)
         self.trials = Trials(settings, self.clock)
+        self.connecting = Connecting(settings, time.monotonic)
         self._tables = tables
         self.pauses = pauses
         self._users = users

@@ -52,7 +52,7 @@ def own_address(user: User, channel: Channel) -> str:
     if channel is Channel.SMS:
         found, why = (
             normal_phone(user.phone, None),
-            "your record has no phone number (console user add --phone)",
+            "there is no phone number in your user's record",
         )
     else:
         found, why = normal_email(user.id), "you sign in with a name that is no e-mail address"

@@ -23,6 +23,7 @@ def framed(page: Page, visit: Visit) -> str:
         h("link", rel="stylesheet", href="/static/style.css"),
         h("link", rel="icon", href="/static/icon.svg", type="image/svg+xml"),
         h("script", src="/static/page.js", defer=True),
+        page.head,
     )
     body = h(
         "body",

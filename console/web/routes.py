@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from console.service.connecting import CALLBACK
 from console.web import (
     channels,
     entrance,
     hours,
+    mailboxes,
     messages,
     records,
     rule_form,
@@ -60,6 +62,10 @@ ROUTES: tuple[PageRoute, ...] = (
     _get(f"{_C}/rules/{{id}}", "rule", rule_form.show_rule, Role.EDITOR),
     _post(f"{_C}/rules/{{id}}", "save_rule", rule_form.save_rule),
     _post(f"{_C}/rules/{{id}}/delete", "delete_rule", rule_form.delete_rule),
+    _get(f"{_C}/mailboxes", "mailboxes", mailboxes.show_mailboxes),
+    _post(f"{_C}/mailboxes/connect", "connect_mailbox", mailboxes.connect_mailbox),
+    _get(CALLBACK, "come_back", mailboxes.come_back, None, open_=True),
+    _get(mailboxes.FINISH, "finish_mailbox", mailboxes.finish, None),
     _get(f"{_C}/templates", "templates", templates.show_templates),
     _post(f"{_C}/templates", "create_template", templates.create_template),
     _get(f"{_C}/templates/new", "new_template", templates.new_template, Role.EDITOR),

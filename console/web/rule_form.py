@@ -21,7 +21,7 @@ from console.service.errors import (
     RefusedError,
     UnconfirmedError,
 )
-from console.web import rule_effect, rule_text, trial
+from console.web import mailboxes, rule_effect, rule_text, trial
 from console.web.layout import Fields, notice
 from console.web.markup import Html, h, url
 from console.web.reading import read
@@ -307,7 +307,7 @@ def _how(visit: Visit, fields: Fields, given: Given) -> Html:
     words, catalog, company = visit.words, visit.catalog, visit.shop.id
     channels = {one.value: words(f"channel.{one}") for one in Channel}
     own = visit.who.id if visit.who is not None else ""
-    mailboxes = {
+    senders = {
         one.id: one.address for one in catalog.mailboxes_of(company) if one.connected and own in one.users
     }
     templates = {
@@ -317,12 +317,13 @@ def _how(visit: Visit, fields: Fields, given: Given) -> Html:
     chosen = _text(given, "mailbox_id")
     held = catalog.mailbox(company, chosen)
     if held is not None:
-        mailboxes[held.id] = held.address
+        senders[held.id] = held.address
     return h(
         "fieldset",
         h("legend", words("how")),
         fields.choice("channel", channels, _text(given, "channel")),
-        fields.choice("mailbox_id", mailboxes, chosen, empty=words("own_address"), when="channel=email"),
+        fields.choice("mailbox_id", senders, chosen, empty=words("own_address"), when="channel=email"),
+        mailboxes.offer(visit),
         fields.choice("template_id", templates, _text(given, "template_id"), empty="-"),
         fields.check("new_text", bool(given.get("new_text"))),
         rule_text.box(visit, fields, given),

@@ -89,6 +89,8 @@ class Page:
     status: int = 200
     at: str = ""
     """The entry of the menu that it belongs to."""
+    head: Html | None = None
+    """More for the head."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

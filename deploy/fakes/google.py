@@ -1,5 +1,7 @@
-"""The parts of Google's accounts and Gmail's API that a connected mailbox needs: the token endpoint, and the
-search by Message-ID. ``MailFake(bearer=fake.accepts)`` is the mail server that takes its tokens.
+"""The parts of Google's accounts and Gmail's API that a connected mailbox needs: the owner's consent and the
+token endpoint (RFC 6749 with RFC 7636), the mailbox's own address, and the search by Message-ID.
+
+``MailFake(bearer=fake.accepts)`` is the mail server that takes its tokens.
 """
 
 from __future__ import annotations
@@ -9,15 +11,28 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 from aiohttp import web
+from yarl import URL
 
 from deploy.fakes.mail import MailFake
 
 CLIENT_ID, CLIENT_SECRET = "client.apps.example", "client-secret"
+SCOPE = "https://mail.google.com/"
 LIFETIME = 3600
 """Seconds that an access token is good for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Consent:
+    """What a code stands for."""
+
+    address: str
+    redirect: str
+    challenge: str
+    scope: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,6 +49,12 @@ class GoogleFake:
     searches: list[tuple[int, Mapping[str, Any] | str]] = field(default_factory=list)
     """The same for the search."""
     hold: asyncio.Event | None = None
+    owner: str = ""
+    """Who agrees to whatever they are asked; empty: they say no."""
+    granted: str = SCOPE
+    """What they tick of it."""
+    redirects: tuple[str, ...] = ()
+    """The client's redirect addresses; none but these are led to."""
     sent: Callable[[], Iterable[Mapping[str, Any]]] = lambda: ()
     inbox: dict[str, list[bytes]] = field(default_factory=dict)
     """What mail servers have written to a mailbox, by address."""
@@ -49,6 +70,7 @@ class GoogleFake:
     """Ids of the messages that have it."""
     host: str = ""
     port: int = 0
+    _codes: dict[str, _Consent] = field(default_factory=dict)
     _tokens: dict[str, tuple[str, int]] = field(default_factory=dict)
     _runner: web.AppRunner | None = None
 
@@ -71,7 +93,9 @@ class GoogleFake:
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         app = web.Application()
+        app.router.add_get("/authorize", self._authorize)
         app.router.add_post("/token", self._token)
+        app.router.add_get("/gmail/v1/users/me/profile", self._profile)
         app.router.add_get("/gmail/v1/users/me/messages", self._search)
         app.router.add_get("/gmail/v1/users/me/messages/{id}", self._message)
         app.router.add_post("/gmail/v1/users/me/messages/{id}/modify", self._modify)
@@ -102,6 +126,50 @@ class GoogleFake:
             return _answer(400, {"error": str(error)})
         return _answer(200, {"accounts": len(self.accounts)})
 
+    async def _authorize(self, request: web.Request) -> web.StreamResponse:
+        """RFC 6749 4.1.1, RFC 7636 4.3. Where the client or its address is wrong nobody is led anywhere."""
+        asked = request.query
+        redirect = asked.get("redirect_uri", "")
+        if asked.get("client_id") != CLIENT_ID or redirect not in self.redirects:
+            return _answer(400, "redirect_uri_mismatch")
+        right = (
+            asked.get("response_type") == "code"
+            and SCOPE in asked.get("scope", "").split()
+            and asked.get("code_challenge_method") == "S256"
+            and (asked.get("access_type"), asked.get("prompt")) == ("offline", "consent")
+        )
+        state = {"state": asked.get("state", "")}
+        if not right or not self.owner:
+            error = "access_denied" if right else "invalid_request"
+            raise web.HTTPFound(URL(redirect).with_query({"error": error, **state}))
+        code = f"4/{len(self._codes)}"
+        challenge = asked.get("code_challenge", "")
+        self._codes[code] = _Consent(self.owner, redirect, challenge, self.granted)
+        raise web.HTTPFound(URL(redirect).with_query({"code": code, **state}))
+
+    def _redeem(self, form: Mapping[str, Any]) -> web.Response:
+        """RFC 6749 4.1.3, RFC 7636 4.6; a code is good once."""
+        consent = self._codes.pop(str(form.get("code")), None)
+        digest = sha256(str(form.get("code_verifier", "")).encode()).digest()
+        proof = urlsafe_b64encode(digest).rstrip(b"=").decode()
+        if consent is None or (consent.redirect, consent.challenge) != (form.get("redirect_uri"), proof):
+            return _answer(400, {"error": "invalid_grant"})
+        refresh = f"1//{len(self.accounts)}-{self.asked}"
+        self.accounts[refresh] = consent.address
+        body = self._access(consent.address) | {"refresh_token": refresh, "scope": consent.scope}
+        return _answer(200, body)
+
+    def _access(self, address: str) -> dict[str, Any]:
+        token = f"ya29.{self.asked}"
+        self._tokens[token] = (address, self.now() + LIFETIME * 1000)
+        return {"access_token": token, "expires_in": LIFETIME, "token_type": "Bearer"}
+
+    async def _profile(self, request: web.Request) -> web.StreamResponse:
+        owner = self._owner(request)
+        if not owner:
+            return _unknown()
+        return _answer(200, {"emailAddress": owner, "messagesTotal": 1})
+
     async def _token(self, request: web.Request) -> web.StreamResponse:
         """RFC 6749 6."""
         self.asked += 1
@@ -110,17 +178,17 @@ class GoogleFake:
             await self.hold.wait()
         if self.answers:
             return _answer(*self.answers.pop(0))
-        if form.get("grant_type") != "refresh_token":
+        if form.get("grant_type") not in ("refresh_token", "authorization_code"):
             return _answer(400, {"error": "unsupported_grant_type"})
         if (form.get("client_id"), form.get("client_secret")) != (CLIENT_ID, CLIENT_SECRET):
             return _answer(401, {"error": "invalid_client"})
+        if form.get("grant_type") == "authorization_code":
+            return self._redeem(form)
         address = self.accounts.get(str(form.get("refresh_token")))
         if address is None:
             words = "Token has been expired or revoked."
             return _answer(400, {"error": "invalid_grant", "error_description": words})
-        token = f"ya29.{self.asked}"
-        self._tokens[token] = (address, self.now() + LIFETIME * 1000)
-        return _answer(200, {"access_token": token, "expires_in": LIFETIME, "token_type": "Bearer"})
+        return _answer(200, self._access(address))
 
     async def _search(self, request: web.Request) -> web.StreamResponse:
         self.queries.append(request.query.get("q", ""))

@@ -22,10 +22,11 @@ from tests.console.web.conftest import Browser, Enter
 from tests.console.web.test_markup import HOSTILE
 from tests.support.shop import C, notification
 
-OPEN = {"home", "login", "log_in", "language"}
-ALL = {"log_out", "companies"}
+OPEN = {"home", "login", "log_in", "language", "come_back"}
+ALL = {"log_out", "companies", "finish_mailbox"}
 READ = {
     "rules",
+    "mailboxes",
     "templates",
     "preview",
     "template",
@@ -38,6 +39,7 @@ READ = {
     "hours",
 }
 WRITE = {
+    "connect_mailbox",
     "create_rule",
     "new_rule",
     "bulk",
