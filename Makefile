@@ -32,6 +32,9 @@ test-kafka: $(READY) ## Run the tests against a real Apache Kafka broker (needs 
 test-browser: $(READY) ## Run the tests of the page in a real browser (needs Debian's chromium and chromium-driver)
 	$(BIN)/pytest -m browser $(ARGS)
 
+screenshots: $(READY) ## Take the pictures of the page for docs/ anew (needs Debian's chromium and chromium-driver)
+	$(BIN)/python -m tests.browser.screenshots
+
 coverage: $(READY) ## Check that the domain's tests reach every branch of it
 	$(BIN)/pytest tests/streams/domain -n $(PARALLEL) --cov=streams.domain --cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered
 
@@ -64,4 +67,4 @@ audit: $(READY) ## Ask an advisory service for known vulnerabilities of the lock
 clean: ## Remove what was built, not .venv
 	rm -rf build dist demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis htmlcov *.egg-info
 
-.PHONY: help setup demo test test-kafka test-browser coverage mutants sim bench check lock audit clean
+.PHONY: help setup demo test test-kafka test-browser screenshots coverage mutants sim bench check lock audit clean

@@ -84,7 +84,11 @@ def _volumes(visit: Visit, channel: Channel, days: Sequence[VolumeView]) -> Html
     return h(
         "section",
         h("h2", name, id=heading),
-        h("p", said),
+        h(
+            "p",
+            h("span", words("part.sent"), f": {sent}", class_="key sent"),
+            h("span", words("part.not sent"), f": {unsent}", class_="key unsent"),
+        ),
         h("div", plot(visit, channel, days, said), h("div", numbers, class_="numbers"), class_="beside"),
         aria_labelledby=heading,
     )

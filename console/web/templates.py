@@ -31,6 +31,8 @@ from streams.domain.template_values import VARIABLES, TextContext
 from streams.domain.templating import render_email, render_sms, sample_segments
 
 _PARTS = ("sms", "subject", "body")
+_USERS = 20
+"""Rules that are named; a company may have thousands."""
 
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
@@ -410,12 +412,17 @@ def variable_buttons(visit: Visit) -> Html:
 
 def _users(visit: Visit, template: Template) -> Html | None:
     company = visit.shop.id
+    users = [rule for rule in visit.catalog.rules_of(company) if rule.template_id == template.id]
+    if not users:
+        return None
     entries = [
         h("li", h("a", rule.name or rule.id, href=url("c", company, "rules", rule.id)))
-        for rule in visit.catalog.rules_of(company)
-        if rule.template_id == template.id
+        for rule in users[:_USERS]
     ]
-    return h("section", h("h2", visit.words("used_by")), h("ul", entries)) if entries else None
+    rest = users[_USERS:]
+    more = url("c", company, "rules", entity=rest[0].entity, template_id=template.id) if rest else ""
+    link = h("p", h("a", visit.words("more"), href=more)) if rest else None
+    return h("section", h("h2", visit.words("used_by")), h("ul", entries), link)
 
 
 def _removal(visit: Visit, template: Template) -> Html:

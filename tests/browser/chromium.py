@@ -9,6 +9,8 @@ import re
 import shutil
 import subprocess
 import threading
+import time
+from base64 import b64decode
 from pathlib import Path
 from typing import Any, Self
 
@@ -79,10 +81,18 @@ class Chromium:
 
     def narrow(self, address: str) -> None:
         """As wide as a small phone; a window can't be."""
-        size = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
+        self.sized(360, 740)
+        self.go(address)
+
+    def sized(self, width: int, height: int) -> None:
+        """In pixels; narrow ones as a phone."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
         command = {"cmd": "Emulation.setDeviceMetricsOverride", "params": size}
         self._ask("POST", "/goog/cdp/execute", command)
-        self.go(address)
+
+    def picture(self) -> bytes:
+        """PNG of what is shown."""
+        return b64decode(self._ask("GET", "/screenshot"))
 
     def wide(self) -> None:
         """As wide as its window again."""
@@ -142,8 +152,8 @@ class Chromium:
 
     def until(self, text: str, *, again: bool = False) -> None:
         """Until the page shows it; ``again``: loading it anew."""
-        pause = threading.Event()
-        for _ in range(int(DEADLINE / 0.1)):
+        pause, end = threading.Event(), time.monotonic() + DEADLINE
+        while time.monotonic() < end:
             if text in self.text:
                 return
             pause.wait(0.1)

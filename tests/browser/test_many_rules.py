@@ -45,6 +45,10 @@ def test_its_rules_come_in_pages_that_fit(place: Spot, window: Chromium) -> None
         window.narrow(f"{home}/c/{BIG}/{page}")
         assert window.run("return document.documentElement.scrollWidth") <= 360, page
     window.wide()
+    window.go(f"{home}/c/{BIG}/templates/t")
+    assert window.run("return document.querySelectorAll('main section li').length") == 20
+    window.click("main section > p a")
+    window.until("Rule 199")
 
     # All of a page at once; the rest stays as it is.
     window.go(f"{home}/c/{BIG}/rules?entity=lead")

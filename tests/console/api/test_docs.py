@@ -14,7 +14,8 @@ from console.service.bulk import Action, Result
 from streams.settings import Settings, environment_name
 from tests.console.api.conftest import Answer, Spot
 
-PAGE = (Path(__file__).parents[3] / "docs" / "console.md").read_text("utf-8")
+DOCS = Path(__file__).parents[3] / "docs"
+PAGE = (DOCS / "console.md").read_text("utf-8")
 HOST = "http://127.0.0.1:6068/api/v1"
 
 
@@ -48,6 +49,17 @@ def test_every_command_of_the_page_works(shared: Spot) -> None:
         assert answer.status in good, (line, answer)
         if "/rules/bulk" not in line and "?" in line and "audit" not in line:
             assert answer.json["items"], line
+
+
+def test_its_pictures_are_there() -> None:
+    named = re.findall(r"\]\((images/[\w.]+)\)", PAGE)
+    there = (DOCS / "images").glob("*")
+    assert sorted(named) == sorted(f"images/{one.name}" for one in there)
+    assert named
+    for name in named:
+        picture = (DOCS / name).read_bytes()
+        assert picture.startswith(b"\x89PNG"), name
+        assert len(picture) < 200_000, name
 
 
 def test_settings_metrics_codes_and_results_are_real() -> None:

@@ -68,7 +68,8 @@ def test_volumes_and_failures_are_shown_as_a_picture_and_beside_it_as_numbers(
     browser = enter("viewer")
     page = browser.go(f"/c/{C}/channels?days=7")
     mail = page.partition('id="volume-email"')[2]
-    assert "Sent: 3. Not sent: 1." in mail
+    assert "Sent: 3. Not sent: 1." in mail  # for those who don't see the picture
+    assert '<span class="key sent">Sent: 3</span>' in mail
     (picture,) = re.findall(r"<svg.*?</svg>", mail, re.DOTALL)
     assert 'role="img" aria-labelledby="plot-email-title plot-email-desc"' in picture
     heights = dict(re.findall(r'height="([\d.]+)" class="(\w+)"', picture))
