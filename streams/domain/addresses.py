@@ -54,8 +54,8 @@ def _is_normal(raw: str) -> bool:
         if plan is not None:
             lengths, prefix = plan
             national = digits[length:]
-            # Zeros that lead, and what looks like a trunk prefix, are the library's to judge.
-            return len(national) in lengths and national[0] != "0" and not (prefix and prefix.match(national))
+            # What looks like a trunk prefix is the library's to judge.
+            return len(national) in lengths and not (prefix and prefix.match(national))
     return False
 
 

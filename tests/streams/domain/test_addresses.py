@@ -25,6 +25,11 @@ from streams.domain.addresses import normal_email, normal_phone
         ("+48 600 100 123" + " " * 45, None, "+48600100123"),
         ("+48 600 100 123" + " " * 46, None, None),
         ("+486001001234567890", None, None),
+        # As long as a number may be, but begun as one dials at home.
+        ("+20077232679", None, "+2077232679"),
+        ("+8108442515990", None, "+818442515990"),
+        ("+630009056486", None, "+63009056486"),
+        ("+390612345678", None, "+390612345678"),
     ],
 )
 def test_phone(raw: str, region: str | None, normal: str | None) -> None:
