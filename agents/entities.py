@@ -17,6 +17,6 @@ def entity_agent(app: BatchApp, host: Host, quarantine: Quarantine, prefix: str,
         await host.entities[Place(topic, batch.partition)].batch(batch)
 
     async def agent(stream: Any) -> None:
-        await each_partition(stream, quarantine.guarded(handle))
+        await each_partition(stream, host.when_open(topic, quarantine.guarded(handle)))
 
     app.agent(batch_topic(app, prefix + topic), name=topic)(agent)

@@ -6,18 +6,19 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from agents.capacity import Capacity
 from agents.entity_partition import TOPICS, EntityPartition
 from agents.gate import Gate
-from agents.partition import Left, Shared
+from agents.partition import Left, MadeAnew, MayClaim, Shared
 from agents.sender_partition import SenderPartition
 from schemas.records import Channel
 from senders.sender import Sender
 from senders.shares import Shares
+from streams.kafka.batches import RecordBatch
 from streams.stages.fencing import Fenced
 from streams.stages.firing import Options
 
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 _LOOK = 0.05
 _MOMENT = 0.1
 """Seconds for which it is known what waits."""
+_AGAIN = 5.0
+"""Seconds between looks whether what a changelog held has been put back."""
 _RESTORES = 4
 """Partitions restored at once: each has a thread and a consumer, and two cores are soon busy."""
 
@@ -57,7 +60,13 @@ class Host:
         self.entities: dict[Place, EntityPartition] = {}
         self.timers: dict[int, SenderPartition] = {}
         self.ready = False
-        """Everything assigned is restored and at work."""
+        """Everything assigned is restored and at work, but for what is ``halted``."""
+        self.halted: dict[Place, str] = {}
+        """Entity and timer partitions that can't be opened before somebody does something, and what."""
+        self._waiting_to_open: list[asyncio.Task[None]] = []
+        self.opening_late: Callable[[], None] = lambda: None
+        """Called when what was halted is about to be opened: what lies unread must be waited for again."""
+        self.opened_late: Callable[[], None] = lambda: None
         self.gate = gate
         self.pauses = 0
         """How many assignments are over."""
@@ -72,6 +81,7 @@ class Host:
         self.ready = False
         self.gate.paused()
         async with self._pausing:
+            await self._give_up_waiting()
             await asyncio.gather(*(part.pause() for part in self._parts()))
 
     async def resume(self, assigned: Iterable[Place]) -> None:
@@ -89,12 +99,13 @@ class Host:
             *(self.entities.pop(place).close() for place in self.entities.keys() - entities),
             *(self.timers.pop(number).close() for number in self.timers.keys() - timers),
         )
+        self.halted.clear()
         turn = asyncio.Semaphore(_RESTORES)
 
-        async def open_(part: EntityPartition | SenderPartition) -> None:
+        async def open_(place: Place, part: EntityPartition | SenderPartition) -> None:
             async with turn:
                 if self.pauses == pauses:
-                    await self._open(part, pauses)
+                    await self._open(place, part, pauses)
             if self.pauses != pauses:  # taken away again before it was open
                 await part.pause()
 
@@ -105,25 +116,82 @@ class Host:
                 self._shared, number, self.capacity, self._options, self.gate
             )
         async with asyncio.TaskGroup() as group:
-            for part in self._parts():
-                group.create_task(open_(part))
+            for place, part in self._places():
+                group.create_task(open_(place, part))
         if self.pauses != pauses:
             return
         for company in self._shared.catalog.companies():
             self._rate(company.id)
         self.gate.assigned()
         self.ready = True
+        self._waiting_to_open = [
+            asyncio.create_task(self._open_later(place, part, pauses), name=f"open {place}")
+            for place, part in self._places()
+            if place in self.halted
+        ]
         log.info("at work on %d entity and %d timer partitions", len(self.entities), len(self.timers))
 
-    async def _open(self, part: EntityPartition | SenderPartition, pauses: int) -> None:
+    async def _open(
+        self,
+        place: Place,
+        part: EntityPartition | SenderPartition,
+        pauses: int,
+        may_claim: MayClaim | None = None,
+    ) -> None:
         """Gives up, and is none the worse for it, when the partition is taken away meanwhile."""
         try:
-            await part.open(partial(self._may_claim, pauses))
+            await part.open(may_claim or partial(self._may_claim, pauses))
+            self.halted.pop(place, None)
         except Left:
             return
+        except MadeAnew as error:
+            if place not in self.halted:
+                log.error("%s", error)  # noqa: TRY400 - for people, who need no traceback
+            self.halted[place] = str(error)
         except Fenced:
             if self.pauses == pauses:
                 raise  # ours by the group's word, and somebody else writes
+
+    async def _open_later(self, place: Place, part: EntityPartition | SenderPartition, pauses: int) -> None:
+        """Until what its changelog held has been put back, or given up."""
+
+        async def may_claim() -> None:
+            self.opening_late()
+            self.gate.paused()
+            await self._may_claim(pauses)
+
+        while place in self.halted:
+            await asyncio.sleep(_AGAIN)
+            await self._open(place, part, pauses, may_claim)
+        self.opened_late()
+        self.gate.assigned()
+        log.info("at work on %s[%d] too", *place)
+
+    async def _give_up_waiting(self) -> None:
+        waiting, self._waiting_to_open = self._waiting_to_open, []
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    def when_open(
+        self, topic: str, handle: Callable[[RecordBatch], Awaitable[None]]
+    ) -> Callable[[RecordBatch], Awaitable[None]]:
+        """``handle``, for whose batches the partition of ``topic`` must be open: they wait while it is
+        halted."""
+
+        async def waiting(batch: RecordBatch) -> None:
+            place = Place(topic, batch.partition)
+            while place in self.halted and batch.live:  # noqa: ASYNC110 - nobody would set the event
+                await asyncio.sleep(_LOOK)
+            if batch.live:
+                await handle(batch)
+
+        return waiting
+
+    def halts(self, place: Place) -> bool:
+        """Is what comes from there waiting for a partition that is halted?"""
+        topic = place.topic if place.topic in TOPICS else "timers"
+        return place.topic != "customer-consents" and Place(topic, place.partition) in self.halted
 
     async def _may_claim(self, pauses: int) -> None:
         """Returns when the group has confirmed lately that the partitions of this assignment are ours; raises
@@ -138,6 +206,7 @@ class Host:
         self.pauses += 1
         self.ready = False
         async with self._resuming, self._pausing:
+            await self._give_up_waiting()
             parts = self._parts()
             # Out of sight first: a rule that changes now must not meet a store that is closed already.
             self.entities.clear()
@@ -199,13 +268,12 @@ class Host:
         for part in self._parts():
             if part.failure is not None:
                 return part.failure
-        return None
+        done = [task for task in self._waiting_to_open if task.done() and not task.cancelled()]
+        return next((task.exception() for task in done if task.exception() is not None), None)
 
     def steps(self) -> dict[str, float]:
         """By partition since when the step under way has been going on (``time.monotonic``)."""
-        timers = {Place("timers", number): part for number, part in self.timers.items()}
-        began = {place: part.step_began for place, part in self.entities.items()}
-        began |= {place: part.step_began for place, part in timers.items()}
+        began = {place: part.step_began for place, part in self._places()}
         return {f"{topic}[{number}]": at for (topic, number), at in began.items() if at is not None}
 
     def waiting(self, channel: Channel) -> Mapping[str, int]:
@@ -234,6 +302,10 @@ class Host:
 
     def _parts(self) -> list[EntityPartition | SenderPartition]:
         return [*self.entities.values(), *self.timers.values()]
+
+    def _places(self) -> list[tuple[Place, EntityPartition | SenderPartition]]:
+        timers = ((Place("timers", number), part) for number, part in self.timers.items())
+        return [*self.entities.items(), *timers]
 
     def _check(self, places: set[Place]) -> None:
         for topic, other in (("timers", "consents"), ("consents", "timers")):

@@ -19,7 +19,7 @@ from faust.types import TP
 
 from agents.gate import STALE_TABLES, WRONG_CLOCK, Gate
 from agents.health import Stall, Stalls
-from agents.host import Host
+from agents.host import Host, Place
 from agents.progress import RestoreProgress
 from agents.unread import Spot
 from streams.kafka.batches import Progress
@@ -102,7 +102,7 @@ class Overview:
         app, host = self._from.app, self._from.host
         busy: dict[str, object] = {}
         for tp, at in app.progress().items():
-            if self._end(tp, at) > at.acked:
+            if self._end(tp, at) > at.acked and not self._halted(tp):
                 busy[f"{Spot(*tp)}"] = at.acked
             if (at.committed or 0) < at.acked:
                 busy[f"commits of {Spot(*tp)}"] = at.committed
@@ -138,7 +138,7 @@ class Overview:
             reasons.append("the reference tables have not been confirmed for too long")
         if source.gate.wrong_clock:
             reasons.append(WRONG_CLOCK)
-        return reasons
+        return [*reasons, *source.host.halted.values()]
 
     def _stuck(self, limit: float) -> list[Stall]:
         return self._thread.longer_than(limit) + self._stalls.longer_than(limit)
@@ -146,6 +146,10 @@ class Overview:
     def _end(self, tp: TP, at: Progress) -> int:
         """The newest end that is known: aiokafka's comes with fetches, and a dead fetcher has an old one."""
         return max(at.end or 0, self._ends.get(Spot(*tp), 0))
+
+    def _halted(self, tp: TP) -> bool:
+        """It waits for people: a restart would not help."""
+        return self._from.host.halts(Place(tp.topic.removeprefix(self._from.prefix), tp.partition))
 
     def _commit_age(self, tp: TP, at: Progress, now: float) -> float:
         """Seconds since there was first something to commit that is not committed."""

@@ -43,6 +43,7 @@ FOLLOWED = b"\x01followed"
 """Key in ``meta``: which changelog that was, and when."""
 _SOURCE_TOPIC = b"\x00source topic "
 """Key in ``meta`` and in the changelog, with a topic's name: the broker's id of the topic that was read."""
+ANOTHER_TOPIC = "it followed another topic of this name"
 LONGEST_AWAY = TOMBSTONES // 2
 """Milliseconds after which a store that did not follow its changelog may have missed deletions in it."""
 _NOTED_EVERY = 3_600_000
@@ -64,11 +65,19 @@ class Followed(msgspec.Struct, array_like=True):
     epoch: int
     stale: list[bytes]
     """See ``Fence``."""
+    begun: bool = True
+    """See ``Fence``. An earlier release did not ask."""
+    whole: bool = False
+    """The store has been at the end of the changelog, and its owner, since it was opened last."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_int = msgspec.msgpack.Decoder(int).decode
 _decode_followed = msgspec.msgpack.Decoder(Followed).decode
+
+
+class MadeAnew(Exception):  # noqa: N818 - says what is the matter
+    """The changelog was deleted and made anew, and what it held has not been put back."""
 
 
 class Left(Exception):  # noqa: N818 - says what is the matter
@@ -79,6 +88,11 @@ async def at_once() -> None:
     """Whoever opens this partition may claim it."""
 
 
+def source_of(changelog: str) -> str:
+    """The topic of whose records a changelog keeps what came of them."""
+    return "timers" if changelog == "timers-changelog" else changelog.removesuffix("-state")
+
+
 class Disk(Protocol):
     """Where the stores of a worker's partitions lie."""
 
@@ -86,6 +100,9 @@ class Disk(Protocol):
         """Opens the store, or makes it. StoreDamaged: ``destroy`` it first."""
 
     def destroy(self, name: str) -> None: ...
+
+    def names(self) -> Sequence[str]:
+        """Of what may be stores."""
 
 
 class RocksDisk:
@@ -99,6 +116,9 @@ class RocksDisk:
 
     def destroy(self, name: str) -> None:
         destroy(self._data / name)
+
+    def names(self) -> Sequence[str]:
+        return sorted(path.name for path in self._data.glob("*") if path.is_dir())
 
 
 class ReadLog(Protocol):
@@ -130,6 +150,8 @@ class Shared:
     """By entity topic: ``avro``, ``json``, or ``auto``."""
     topic_id: Callable[[str], Awaitable[str]]
     """The broker's id of a topic, empty where it does not say."""
+    committed: Callable[[str, int], Awaitable[int]]
+    """What the group has committed of a topic's partition; 0: nothing."""
     name: str
     """Of this worker process, unlike any other's."""
 
@@ -160,6 +182,7 @@ class PartitionStore:
         self._position: int | None = None
         self._fence = Fence()
         self._epoch = 0
+        self._whole = False
         self.store: KeyValue = self._open()
         self.renewed: Callable[[], None] = lambda: None
         """Told when ``store`` is another one; the one before is closed."""
@@ -170,7 +193,7 @@ class PartitionStore:
     async def restore(self, may_claim: MayClaim = at_once) -> None:
         """Reads the changelog from the store's position to its end and claims it when ``may_claim`` returns;
         rebuilds a store that is damaged or can't be one of this changelog, and says why. Raises StateTooNew,
-        and what ``may_claim`` raises."""
+        MadeAnew, and what ``may_claim`` raises."""
         try:
             await self._restore(may_claim)
         except StoreDamaged as error:
@@ -180,6 +203,9 @@ class PartitionStore:
     async def _restore(self, may_claim: MayClaim) -> None:
         self._topic_id = await self._shared.topic_id(self._topic)
         unfit = self._load()
+        if unfit == ANOTHER_TOPIC:
+            await self._survey()
+            await self._must_be_begun()  # the store may be all that is left of what it held
         if unfit:
             self._rebuild(unfit)
         try:
@@ -187,6 +213,7 @@ class PartitionStore:
         except (PositionAheadOfLog, PositionGone) as error:
             self._rebuild(str(error))
             await self._read()
+        await self._must_be_begun()
         await self._claim(may_claim)
 
     @property
@@ -214,11 +241,16 @@ class PartitionStore:
         self.store.write([*writes, *noted])
         await self._write_over(foreign)
 
+    @staticmethod
+    def tie(topic: str) -> bytes:
+        """The key of the id of ``topic`` in ``meta``."""
+        return _SOURCE_TOPIC + topic.encode()
+
     async def bind(self, source: bytes, topic: str) -> None:
         """Ties the source offset that is stored under ``source`` to the topic that it counts in. Made anew
         since, ``topic`` is read from its beginning: an old offset may be there again, with records before it
         that nobody has worked on."""
-        key = _SOURCE_TOPIC + topic.encode()
+        key = self.tie(topic)
         now = (await self._shared.topic_id(self._shared.outputs.topic(topic))).encode()
         known = self.store.get("meta", key)
         if not now or now == known:
@@ -236,7 +268,7 @@ class PartitionStore:
     async def follow(self, topic: str, forget: Callable[[], None]) -> None:
         """Ties what the store copies from ``topic`` to the topic that it was copied from; ``forget`` empties
         it if the topic was made anew since."""
-        key = _SOURCE_TOPIC + topic.encode()
+        key = self.tie(topic)
         now = (await self._shared.topic_id(self._shared.outputs.topic(topic))).encode()
         known = self.store.get("meta", key)
         if not now or now == known:
@@ -260,7 +292,9 @@ class PartitionStore:
 
     async def look(self, end: int) -> None:
         """The changelog ends at ``end``: was it us? To be asked now and then when nothing is committed.
-        Raises Fenced."""
+        Raises Fenced, and MadeAnew."""
+        if end < self.position and await self._shared.topic_id(self._topic) not in ("", self._topic_id):
+            raise MadeAnew(f"{self} was deleted and made anew while this worker used it")
         if end > self.position:
             foreign = await self._look_back()
             self.store.write(self._noted())
@@ -285,21 +319,45 @@ class PartitionStore:
             return "an earlier release wrote it, and it does not say when"
         followed = _decode_followed(noted)
         self._caught_up = followed.caught_up
-        self._fence = Fence(followed.epoch, followed.stale)
+        self._fence = Fence(followed.epoch, followed.stale, begun=followed.begun)
         if followed.format != FORMAT:
             return f"it has format {followed.format}, this release writes {FORMAT}"
         if followed.topic_id and self._topic_id and followed.topic_id != self._topic_id:
-            return "it followed another topic of this name"
+            return ANOTHER_TOPIC
         away = self._shared.clock.now() - followed.caught_up
         if away > LONGEST_AWAY:
             return f"it was away for {away / 86_400_000:.1f} days and may have missed deletions"
         return ""
+
+    async def _survey(self) -> list[bytes]:
+        """Reads the changelog for its owners alone, and leaves the store as it is; the keys in it."""
+        keys: dict[bytes, None] = {}
+        self._fence = Fence()
+
+        def look(records: Sequence[LogRecord]) -> None:
+            keys.update(dict.fromkeys(key for key, _ in self._fence.admit(records)))
+
+        self._position = await self._shared.read_log(self._topic, self.partition, None, look)
+        return list(keys)
+
+    async def _must_be_begun(self) -> None:
+        """Raises MadeAnew when the changelog has had no owner, although its input has been worked on."""
+        if self._fence.begun or not self._topic_id:
+            return
+        source = source_of(self.changelog)
+        if await self._shared.committed(self._shared.outputs.topic(source), self.partition):
+            raise MadeAnew(
+                f"{self} was deleted and made anew, and what it held is not back: start the worker that had "
+                f"this partition last, with its CARILLON_DATA; or `carillon topics give-up {self.changelog} "
+                f"{self.partition}`, and what it held is lost"
+            )
 
     async def _read(self) -> None:
         """From the position to the end."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         seen = 0
+        self._whole = False
         if self._position is None:
             # A record that is still there has its deletion, if any, before it for as long again.
             self._caught_up = self._shared.clock.now()
@@ -318,16 +376,17 @@ class PartitionStore:
         if seen:
             log.info("restored %s: %d records in %.1f s", self, seen, loop.time() - began)
 
-    async def _claim(self, may_claim: MayClaim) -> None:
+    async def _claim(self, may_claim: MayClaim, *, putting_back: bool = False) -> None:
         """A compare-and-swap on the end of the log, again until it holds."""
         by = self._shared.name
         while True:
             await may_claim()
             epoch = self._fence.epoch + 1
-            record = claim_record(epoch, self.position, by)
+            record = claim_record(epoch, self.position, by, putting_back=putting_back)
             end = await self._shared.outputs.changelog(self.changelog, self.partition, [record], epoch)
             if end == self.position + 1:
                 self._fence.epoch, self._position = epoch, end
+                self._fence.begun = not putting_back
                 break
             # Somebody wrote in between, or the acknowledgement was lost: the log knows whose claim holds.
             await self._read()
@@ -336,7 +395,7 @@ class PartitionStore:
         self._epoch = epoch
         await self._write_over(list(self._fence.stale))
         self._fence.stale.clear()
-        self._caught_up = self._shared.clock.now()
+        self._caught_up, self._whole = self._shared.clock.now(), True
         self.store.write(self._noted(anew=True))
 
     async def _look_back(self) -> list[bytes]:
@@ -365,7 +424,10 @@ class PartitionStore:
             self._caught_up, anew = now, True
         if anew:
             fence = self._fence
-            followed = Followed(FORMAT, self._topic_id, self._caught_up, fence.epoch, list(fence.stale))
+            followed = Followed(
+                *(FORMAT, self._topic_id, self._caught_up, fence.epoch, list(fence.stale)),
+                *(fence.begun, self._whole),
+            )
             noted.append(("meta", FOLLOWED, _encode(followed)))
         return noted
 

@@ -31,13 +31,14 @@ def register(app: BatchApp, host: Host, quarantine: Quarantine, prefix: str) -> 
             await host.timers[batch.partition].events(batch)
 
     async def timers(stream: Any) -> None:
-        await each_partition(stream, host.gate.timely(quarantine.guarded(command)))
+        careful = host.gate.timely(quarantine.guarded(command))
+        await each_partition(stream, host.when_open("timers", careful))
 
     async def consents(stream: Any) -> None:
-        await each_partition(stream, quarantine.guarded(consent))
+        await each_partition(stream, host.when_open("timers", quarantine.guarded(consent)))
 
     async def events(stream: Any) -> None:
-        await each_partition(stream, quarantine.guarded(event))
+        await each_partition(stream, host.when_open("timers", quarantine.guarded(event)))
 
     app.agent(batch_topic(app, prefix + "timers"), name="timers")(timers)
     app.agent(batch_topic(app, prefix + "consents"), name="consents")(consents)

@@ -9,6 +9,8 @@ import os
 import platform
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from functools import cache as once
 from functools import partial
 from itertools import chain
@@ -16,7 +18,7 @@ from typing import Any
 
 from faust.types import TP
 
-from agents import appointments, consents, leads, orders, timers
+from agents import appointments, consents, leads, orders, reseeding, timers
 from agents.accounts import allowed_of, options_of, sender_settings
 from agents.connections import BrokerError, broker_errors, registry_config
 from agents.gate import Gate
@@ -34,19 +36,23 @@ from agents.reference import ReferenceTables
 from agents.web import WebServer
 from schemas.codec import Codec
 from schemas.contracts import TOPICS
-from schemas.records import Channel
+from schemas.errors import DecodeError
+from schemas.records import Channel, Delivery
 from schemas.registry import open_registry
 from senders.factory import build_senders
 from senders.shares import Shares
 from senders.usage import Usage
 from streams.clock import SystemClock, clock_of
 from streams.domain.catalog import Catalog
+from streams.domain.ids import customer_key
 from streams.kafka.app import BatchApp, batch_app, run_worker
 from streams.kafka.changelog import read_changelog
 from streams.kafka.credentials import broker_credentials
-from streams.kafka.offsets import Offsets
+from streams.kafka.offsets import Committed, Offsets
+from streams.kafka.partitioner import partition_for
 from streams.kafka.producer import BatchProducer
 from streams.kafka.security import librdkafka_config, ssl_context
+from streams.kafka.tail import Tail
 from streams.kafka.topic_ids import TopicIds
 from streams.kafka.topics import CHANGELOGS, ENTITY_TOPICS, INPUT_TOPICS, check, topic_plan
 from streams.kafka.transport import BatchSettings
@@ -104,8 +110,10 @@ class Worker:
             metrics=self._metrics,
             formats=formats,
             topic_id=TopicIds(settings.broker, self._security, bound).of,
+            committed=Committed(settings.broker, self._security, settings.group).of,
             name=f"{platform.node()}:{os.getpid()}:{time.time_ns()}",
         )
+        self._shared = shared
         self._clock = clock
         usage = Usage(shared.name)
         self._senders = build_senders(sender_settings(settings), clock, usage)
@@ -157,6 +165,8 @@ class Worker:
             confirmed=lambda: self._gate.owned,
             longest=settings.hold / 1000,
         )
+        self._host.opening_late = self._hold.revoked
+        self._host.opened_late = lambda: self._hold.assigned(self.app.consumer.assignment())
         self._overview = self._new_overview()
         self._web = WebServer(
             settings.web_host,
@@ -185,6 +195,8 @@ class Worker:
         )
         await self._registry.preload([self._prefix + name for name in INPUT_TOPICS])
         await self._producer.start()
+        await self._registry.preload([self._outputs.topic("delivery-log")])
+        await reseeding.put_back(self._shared, self._told, self._timers_of, settings.data / "changelogs.json")
         await self._tables.start()
         await self._pacing.start()
         for channel in Channel:
@@ -197,6 +209,20 @@ class Worker:
             asyncio.create_task(self._watch(), name="watch"),
             asyncio.create_task(self._overview.follow(), name="overview"),
         ]
+
+    def _told(self, since: int) -> Iterator[Delivery]:
+        """The delivery log since a moment (milliseconds), but for what can't be read. Blocks."""
+        topic = self._outputs.topic("delivery-log")
+        with closing(Tail(self._settings.broker, self._security, topic, since=since)) as tail:
+            for record in tail.to_end():
+                try:
+                    yield self._shared.codec.decode(Delivery, record.value)
+                except DecodeError as error:
+                    log.warning("a record of %s was left out: %s", topic, error)
+
+    def _timers_of(self, record: Delivery) -> int:
+        key = customer_key(record.company, record.customer_id)
+        return partition_for(key, self._counts[self._outputs.topic("timers")])
 
     def _begin_stop(self) -> None:
         """From here the process ends within a deadline, also when no broker answers any more: whatever is not

@@ -6,13 +6,16 @@ import asyncio
 
 import click
 
-from console.connection import explained
+from console.connection import RawPublication, connected, explained
 from console.options import given_settings, json_option, set_option
 from console.output import counted, print_json, print_table, progress
 from streams.domain.problems import Problem
+from streams.kafka.changelog import ChangelogError, read_changelog
+from streams.kafka.producer import ProduceError
 from streams.kafka.security import librdkafka_config
-from streams.kafka.topics import TopicPlan, check, create, topic_plan
+from streams.kafka.topics import CHANGELOGS, TopicPlan, check, create, topic_plan
 from streams.settings import Settings
+from streams.stages.fencing import EPOCH_HEADER, Fence, LogRecord, StateTooNew, claim_record, header_of
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -23,6 +26,7 @@ Examples:
   carillon topics create --set partitions=64 --set replication=3
   carillon topics check                                 exit code 1 if something is not as it must be
   carillon topics list --json
+  carillon topics give-up timers-changelog 3            only when a worker asks for it
 """
 
 
@@ -95,6 +99,52 @@ def list_topics(overrides: tuple[str, ...], as_json: bool) -> None:
             for topic in plan
         ],
     )
+
+
+@topics.command("give-up", epilog=EXAMPLES)
+@click.argument("changelog", type=click.Choice(CHANGELOGS), metavar="CHANGELOG")
+@click.argument("partition", type=click.IntRange(0))
+@set_option
+def give_up(changelog: str, partition: int, overrides: tuple[str, ...]) -> None:
+    """Go on without what a changelog held that was deleted and made anew.
+
+    A worker that is given such a partition waits until the worker that had it last has put back what it held
+    (docs/operating.md, Deleting topics). If that disk is gone, this lets it go on. What was pending in the
+    partition is lost, and so is the memory of what was sent: a reminder may come again. A changelog that is
+    in use is left as it is.
+    """
+    settings = given_settings(overrides)
+    place = f"{settings.topic_prefix}{changelog}[{partition}]"
+    fence, end = _owners_of(settings, changelog, partition)
+    if fence.begun:
+        raise click.ClickException(f"{place} is in use: nothing in it needs to be given up")
+    key, value = claim_record(fence.epoch + 1, end, "carillon topics give-up")
+    headers = [(EPOCH_HEADER, header_of(fence.epoch + 1))]
+    with connected(settings) as connection, connection.writer() as writer:
+        [written] = writer.put([RawPublication(changelog, partition, key, value, headers)])
+    if isinstance(written, ProduceError):
+        raise click.ClickException(str(written))
+    fence, _ = _owners_of(settings, changelog, partition)
+    if not fence.begun:
+        raise click.ClickException(f"somebody else wrote to {place} at the same moment: try again")
+    click.echo(f"{place}: what it held is given up; a worker goes on with it within seconds")
+
+
+def _owners_of(settings: Settings, changelog: str, partition: int) -> tuple[Fence, int]:
+    """What is known of the changelog's owners, and where it ends."""
+    fence = Fence()
+    topic = settings.topic_prefix + changelog
+    security = librdkafka_config(settings)
+
+    def look(records: list[LogRecord]) -> None:
+        fence.admit(records)
+
+    try:
+        return fence, asyncio.run(
+            read_changelog(settings.broker, security, topic, partition, None, look, stall_timeout=10)
+        )
+    except (ChangelogError, StateTooNew) as error:
+        raise click.ClickException(str(error)) from None
 
 
 def _judge(settings: Settings, plan: tuple[TopicPlan, ...]) -> None:

@@ -7,11 +7,12 @@ well under a millisecond on a local broker.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition, admin
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition, admin
 
 from streams.kafka.admin import Admin
 
@@ -21,6 +22,8 @@ Ends = dict[str, dict[int, int]]
 # Documented, but neither exported nor annotated by the library.
 _LATEST = admin.OffsetSpec.latest()  # type: ignore[attr-defined, no-untyped-call]
 _EARLIEST = admin.OffsetSpec.earliest()  # type: ignore[attr-defined, no-untyped-call]
+
+_TIMEOUT = 10.0
 
 SILENT = logging.getLogger("carillon.librdkafka")
 SILENT.addHandler(logging.NullHandler())
@@ -92,6 +95,27 @@ class Offsets:
                 self._partitions[topic] = [
                     TopicPartition(topic, number) for number in listed[topic].partitions
                 ]
+
+
+class Committed:
+    """How far a consumer group has come, asked by somebody who is no member."""
+
+    def __init__(self, bootstrap: str, security: Mapping[str, str], group: str) -> None:
+        self._config = client_config(bootstrap, security)
+        self._group = group
+
+    async def of(self, topic: str, partition: int) -> int:
+        """The offset committed of a partition; 0: none. Raises KafkaException."""
+        return await asyncio.to_thread(self._ask, TopicPartition(topic, partition))
+
+    def _ask(self, place: TopicPartition) -> int:
+        client: Any = Admin(self._config, logger=SILENT)
+        asked = [ConsumerGroupTopicPartitions(self._group, [place])]
+        answer = client.list_consumer_group_offsets(asked, request_timeout=_TIMEOUT)[self._group]
+        [found] = answer.result(_TIMEOUT).topic_partitions
+        if found.error is not None:
+            raise KafkaException(found.error)
+        return max(0, int(found.offset))
 
 
 def end_offsets(bootstrap: str, security: Mapping[str, str], topics: Iterable[str]) -> Ends:

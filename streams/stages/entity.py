@@ -9,7 +9,7 @@ newest state, so that a rule written later can arm the reminders of what is alre
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -35,7 +35,7 @@ from streams.domain.ids import entity_key, split_key
 from streams.domain.reasons import Reason
 from streams.domain.triggers import LOCATION_CHANGED, Occurrence, notifications, occurrence, reminders
 from streams.stages.commands import arm_command, clear_command, facts_command, not_sent
-from streams.stages.ports import KeyValue, Write, prefix_end
+from streams.stages.ports import KeyValue, Write, all_keys, prefix_end
 
 FAMILIES = ("entities", "meta", "applied")
 SOURCE = b"\x00source"
@@ -459,6 +459,12 @@ def restored(records: Sequence[tuple[bytes, bytes | None]]) -> list[Write]:
 def snapshot(store: KeyValue, keys: Sequence[bytes]) -> list[tuple[bytes, bytes | None]]:
     """The changelog records that say what ``store`` holds under these changelog keys."""
     return [(key, store.get("meta" if key.startswith(b"\x00") else "entities", key)) for key in keys]
+
+
+def contents(store: KeyValue) -> Iterator[bytes]:
+    """The changelog keys of all that ``store`` holds."""
+    yield from all_keys(store, "entities")
+    yield from (key for key in all_keys(store, "meta") if key.startswith(b"\x00"))
 
 
 def _rule_key(company: str, rule_id: str) -> bytes:

@@ -11,6 +11,8 @@ there. Every record carries the epoch of its writer in a header. From this follo
   it writes over with what it holds itself, so that compaction does not keep the wrong ones; a claim newer
   than its own means that it is *fenced*: what it has just written does not count.
 - A record without an epoch is of a release before this one and counts as it did then.
+- A changelog that was deleted and made anew has no owner until what it held is back (design decision 13):
+  whoever writes it back says so in its claim, and claims once more when all of it is there.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ class Claim(msgspec.Struct, array_like=True, frozen=True):
     by: str
     """The claimant's name, of this process alone."""
     format: int = FORMAT
+    putting_back: bool = False
+    """What follows is what another topic of this name held, and not all of it before the next claim."""
 
 
 class Fenced(Exception):  # noqa: N818 - says what is the matter
@@ -51,8 +55,8 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Claim).decode
 
 
-def claim_record(epoch: int, position: int, by: str) -> tuple[bytes, bytes]:
-    return CLAIM, _encode(Claim(epoch, position, by))
+def claim_record(epoch: int, position: int, by: str, *, putting_back: bool = False) -> tuple[bytes, bytes]:
+    return CLAIM, _encode(Claim(epoch, position, by, putting_back=putting_back))
 
 
 def header_of(epoch: int) -> bytes:
@@ -70,11 +74,14 @@ def epoch_of(headers: Iterable[tuple[str, bytes | str | None]] | None) -> int | 
 class Fence:
     """What a reader of a changelog has learned of its owners."""
 
-    def __init__(self, epoch: int = 0, stale: Iterable[bytes] = ()) -> None:
+    def __init__(self, epoch: int = 0, stale: Iterable[bytes] = (), *, begun: bool = False) -> None:
         self.epoch = epoch
         """The newest that counts."""
         self.owner = ""
         """Who has claimed it, if the claim was read."""
+        self.begun = begun
+        """An owner has claimed the changelog, so that what it holds is all there is. One that was made anew
+        under running workers has records of theirs, and no claim."""
         self.stale = dict.fromkeys(stale)
         """Keys whose newest record is a stale one: to be written again by the next owner."""
 
@@ -90,6 +97,8 @@ class Fence:
                     self.stale[key] = None
                     continue
                 self.epoch = epoch  # the claim before it may have been compacted away
+            else:
+                self.begun = True
             self.stale.pop(key, None)
             found.append((key, value))
         return found
@@ -120,4 +129,4 @@ class Fence:
                 "release again, or see docs/operating.md, Going back to an older release"
             )
         if claim.after == offset and claim.epoch > self.epoch:
-            self.epoch, self.owner = claim.epoch, claim.by
+            self.epoch, self.owner, self.begun = claim.epoch, claim.by, not claim.putting_back

@@ -3,7 +3,7 @@ suite (``tests/streams/state/test_kv_conformance.py``) judges both."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 Write = tuple[str, bytes, bytes | None]
@@ -36,6 +36,17 @@ class KeyValue(Protocol):
 
     def close(self) -> None:
         """Releases files and locks; the store can't be used afterwards. Calling it twice is allowed."""
+
+
+_PAGE = 1_000
+
+
+def all_keys(store: KeyValue, family: str) -> Iterator[bytes]:
+    """In order, read by pages: the store may be written meanwhile."""
+    low = b""
+    while page := store.scan(family, low, None, _PAGE):
+        yield from (key for key, _ in page)
+        low = page[-1][0] + b"\x00"
 
 
 def prefix_end(prefix: bytes) -> bytes | None:

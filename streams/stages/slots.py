@@ -12,13 +12,13 @@ facts), ``consents``, ``meta``, ``applied``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 import msgspec
 
-from schemas.records import DeliveryState, EntityKind
-from streams.stages.ports import KeyValue, Write, prefix_end
+from schemas.records import Delivery, DeliveryState, EntityKind
+from streams.stages.ports import KeyValue, Write, all_keys, prefix_end
 
 FAMILIES = ("slots", "due", "expiry", "entities", "consents", "meta", "applied")
 SLOT_TAG, ENTITY_TAG, META_TAG = b"s", b"e", b"\x00"
@@ -320,6 +320,26 @@ def snapshot(store: KeyValue, keys: Sequence[bytes]) -> list[tuple[bytes, bytes 
         else:
             found.append((key, store.get("meta", key)))
     return found
+
+
+def contents(store: KeyValue) -> Iterator[bytes]:
+    """The changelog keys of all that ``store`` holds."""
+    yield from (SLOT_TAG + key for key in all_keys(store, "slots"))
+    yield from (ENTITY_TAG + key for key in all_keys(store, "entities"))
+    yield from (key for key in all_keys(store, "meta") if key.startswith(META_TAG))
+
+
+def unheard_of(store: KeyValue, record: Delivery) -> bool:
+    """Does the delivery log tell of something that the store of its partition does not know?"""
+    if not record.transition:
+        return False  # of a message that no sender ever had
+    name = SlotName(
+        *(record.company, record.kind, record.entity_id, record.customer_id, record.rule_id, record.anchor)
+    )
+    # The anchor of a notification is its event, that of a reminder its moment.
+    keys = [slot_key(name), slot_key(msgspec.structs.replace(name, event_id=""))]
+    heads = [decode_head(raw) for raw in store.get_many("slots", keys) if raw is not None]
+    return all(head.transition < record.transition for head in heads)
 
 
 PENDING = b"\x01pending"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -200,4 +201,32 @@ async def test_clocks_that_differ_are_compared_again(world: World) -> None:
     assert offsets.ends(["timers-changelog"])["timers-changelog"][0] == before
     await Lookout(host, ends=ends, topic=str, disagreement=lambda: 9_000).look()
     assert offsets.ends(["timers-changelog"])["timers-changelog"][0] == before + 1
+    await host.close()
+
+
+@pytest.mark.parametrize("lost", [True, False])
+async def test_a_worker_that_loses_a_partition_while_it_opens_it_is_not_ended_by_the_next_owner(
+    world: World, lost: bool
+) -> None:
+    """The next owner claims it between our own claim and our next write. Without word of the group that it is
+    not ours any more that is what a claim is for."""
+    other = owner(world)
+
+    async def topic_id(topic: str) -> str:
+        if topic == "timers" and not other.position:  # asked for between claim and first write
+            await other.restore()
+            if lost:
+                await host.pause()
+        return "id"
+
+    host = Host(replace(world.on_another_machine(), topic_id=topic_id), {}, {}, Options(), world.gate)
+    resuming = host.resume([Place("timers", 0), Place("consents", 0)])
+    if lost:
+        await resuming
+    else:
+        with pytest.raises(ExceptionGroup) as caught:
+            await resuming
+        assert isinstance(caught.value.exceptions[0], Fenced)
+    assert not host.ready
+    await write(other, b"goes on")
     await host.close()

@@ -60,6 +60,9 @@ class MemoryDisk:
     def destroy(self, name: str) -> None:
         del self.stores[name]
 
+    def names(self) -> Sequence[str]:
+        return sorted(self.stores)
+
 
 class World:
     """What a worker's partitions share, on a broker of its own."""
@@ -68,6 +71,8 @@ class World:
         self.broker = broker
         self.disk = MemoryDisk()
         self.ids: dict[str, str] = {}
+        self.committed: dict[str, int] = {}
+        """By topic; all have one partition."""
         self.machines = 1
         self.catalog = Catalog()
         for reference in shop():
@@ -87,6 +92,7 @@ class World:
             metrics=Metrics(),
             formats={"orders": "auto", "leads": "auto", "appointments": "auto"},
             topic_id=self.topic_id,
+            committed=self.committed_of,
             name="worker",
         )
         self.unread = False
@@ -109,6 +115,9 @@ class World:
 
     async def topic_id(self, topic: str) -> str:
         return self.ids.get(topic, "")
+
+    async def committed_of(self, topic: str, partition: int) -> int:
+        return self.committed.get(topic, 0)
 
 
 @pytest.fixture

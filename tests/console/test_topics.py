@@ -71,3 +71,17 @@ def test_a_wrong_setting_stops_the_start_with_its_name_and_what_is_expected(
     pair = carillon(*command, "--set", "smtp_tls")
     assert pair.exit_code == 2
     assert "expected NAME=VALUE, got 'smtp_tls'" in pair.output
+
+
+@pytest.mark.embedded
+def test_a_changelog_that_has_no_owner_is_given_up_once(command_broker: str, carillon: Carillon) -> None:
+    options = ("--set", f"broker={command_broker}", "--set", f"topic_prefix={PLANNED}")
+    done = carillon("topics", "give-up", "timers-changelog", "2", *options)
+    assert done.exit_code == 0, done.output
+    assert f"{PLANNED}timers-changelog[2]: what it held is given up" in done.output
+    again = carillon("topics", "give-up", "timers-changelog", "2", *options)
+    assert again.exit_code == 1
+    assert f"{PLANNED}timers-changelog[2] is in use" in again.output
+    missing = carillon("topics", "give-up", "timers-changelog", "99", *options)
+    assert missing.exit_code == 1
+    assert "timers-changelog[99]" in missing.output

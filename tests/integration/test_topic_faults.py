@@ -7,11 +7,13 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from console.cli import main
 from deploy.local_kafka import LocalKafka
 from schemas.records import EntityKind
 from tests.support.broker_topics import Topics
-from tests.support.cluster import DEADLINE, Cluster, kafka_cluster
+from tests.support.cluster import DEADLINE, PARTITIONS, Cluster, Worker, kafka_cluster
 from tests.support.faults import NewLoad, loads
 from tests.support.shop import change, facts
 
@@ -97,27 +99,73 @@ def test_an_input_topic_is_made_anew(local_kafka: LocalKafka, new_load: NewLoad)
         assert why in cluster.output(worker)
 
 
-MADE_ANEW = [("timers",), ("timers-changelog", "orders-state")]
+PENDING = ("timers-changelog", "orders-state")
+MADE_ANEW = [("timers",), PENDING]
 
 
 def test_internal_topics_are_made_anew(local_kafka: LocalKafka, new_load: NewLoad) -> None:
-    """While nothing is pending: what is pending lives in them. Nothing goes twice, and all goes on."""
+    """The changelogs while reminders are pending: what they held is put back from the disk. Nothing is lost
+    or goes twice, and all goes on."""
     load = new_load(local_kafka.bootstrap)
     cluster, topics = load.cluster, Topics(load.cluster)
     [worker] = cluster.start()
     load.publish(20)
     for names in MADE_ANEW:
-        load.settle(worker)
+        if names == PENDING:
+            load.publish(20, soon=(200_000, 400_000))
+            cluster.until(load.all_known, "every message to be known")
+        else:
+            load.settle(worker)
         assert cluster.terminate(worker) == 0
         topics.delete(*names)
         topics.create(*names)
         [worker] = cluster.start()
+        load.clock.jump(400_000)
         load.publish(20)
     load.finish("timers, timers-changelog and orders-state deleted and made anew", worker, members=1)
     timers, changelogs = cluster.logs(1)[1:]
     for partition in range(4):
         why = f"{cluster.prefix}timers was deleted and made anew: partition {partition} is read from"
         assert why in timers
-        for name in MADE_ANEW[1]:
-            why = "it followed another topic of this name"
-            assert f"store {name}-{partition} is rebuilt from the beginning: {why}" in changelogs
+        for name in PENDING:
+            assert f"{cluster.prefix}{name}[{partition}] was made anew: " in changelogs
+
+
+def test_a_changelog_is_made_anew_and_the_disk_is_gone(local_kafka: LocalKafka, new_load: NewLoad) -> None:
+    """The partitions wait for people, and say so. Given up, they go on with what has come since."""
+    load = new_load(local_kafka.bootstrap)
+    cluster, topics = load.cluster, Topics(load.cluster)
+    [worker] = cluster.start()
+    load.publish(20)
+    load.settle(worker)
+    assert cluster.terminate(worker) == 0
+    cluster.lose_disk()
+    topics.delete("timers-changelog")
+    topics.create("timers-changelog")
+    worker = cluster.launch()
+    numbers = set(range(int(PARTITIONS)))
+
+    def waiting() -> set[int]:
+        return {
+            number
+            for number in numbers
+            if any(f"give-up timers-changelog {number}`" in why for why in not_ready(worker))
+        }
+
+    cluster.until(lambda: waiting() == numbers, "all partitions to wait for people")
+    assert worker.get("/live")[0] == 200
+    for number in numbers:
+        command = ("topics", "give-up", "timers-changelog", str(number))
+        done = CliRunner().invoke(main, command, env=cluster.environment(cluster.folder / "nothing"))
+        assert done.exit_code == 0, done.output
+    cluster.until(worker.ready, "the worker to be ready")
+    load.publish(20)
+    load.goes_on()
+
+
+def not_ready(worker: Worker) -> list[str]:
+    try:
+        found: list[str] = worker.status()["not_ready"]
+    except (OSError, ValueError):
+        return []
+    return found

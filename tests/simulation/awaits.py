@@ -20,6 +20,12 @@ NOT_SIMULATED: Mapping[str, str] = {
     "listening.": "how the gateway and the console listen; a worker does not",
     "overview.": "what people and orchestrators are shown; nothing waits for it",
     "pacing.": "what workers tell each other of rates, and no simulated account has one (test_pacing.py)",
+    "reseeding.": "what is done before the first partition, when a changelog was made anew "
+    "(tests/agents/test_reseeding.py, tests/integration/test_topic_faults.py)",
+    "host.Host._open_later": "only after that, too",
+    "host.Host._give_up_waiting": "as above",
+    "host.Host.when_open.": "Faust's side of an agent",
+    "partition.PartitionStore._restore#2": "as above",
     "hold.": "asks the brokers where topics end: the simulated worker asks ``agents.unread`` itself",
     "sender_partition.SenderPartition.say_again#1": "as ``EntityPartition.say_again#1``, of a worker without "
     "entity partitions, if a round begins right after its look (tests/integration/test_clock_faults.py)",

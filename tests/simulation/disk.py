@@ -75,6 +75,9 @@ class SimDisk:
         self.rotten.discard(name)
         self.journals[name] = []
 
+    def names(self) -> Sequence[str]:
+        return sorted(self.journals)
+
     def crash(self, how: str) -> None:
         """``keep``: everything was flushed; ``flush``: each store goes back to some earlier flush; ``lose``:
         the disk is gone; ``damage``: the files can't be opened; ``rotten``: they can, and then not be read;

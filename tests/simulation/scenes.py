@@ -45,7 +45,7 @@ _TRAITS: Sequence[tuple[tuple[str, ...], str]] = (
         ("PartitionStore._claim#", "PartitionStore.commit#2", "PartitionStore._look_back"),
         "zombies wakes trouble",
     ),
-    (("PartitionStore._restore#3",), "ahead"),
+    (("PartitionStore._restore#5",), "ahead"),
     (("PartitionStore.restore#2",), "rotten"),
     (("host.Host.pause#1", "host.Host.close#1"), "slow stops answers many moves"),
     (("host.Host.resume#1", "host.Host._resume.open_#3"), "slow moves sleepers many"),
@@ -235,7 +235,7 @@ def _harm(moment: float, some: frozenset[str], machines: Sequence[str], random: 
         for machine in machines[:-1]:
             yield Fault(moment + random.uniform(0.0, 20.0), "stop", machine, random.uniform(0.5, 10.0))
     if "sleepers" in some:
-        site = random.choice(("host.Host._resume.open_#2", "partition.PartitionStore._restore#4"))
+        site = random.choice(("host.Host._resume.open_#2", "partition.PartitionStore._restore#7"))
         yield Fault(moment, "freeze", ANY, random.uniform(11.0, 16.0), f"@{site}", random.randint(0, 3))
     if "silent" in some:
         for machine in machines:

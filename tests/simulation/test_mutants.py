@@ -20,11 +20,7 @@ def _quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-UNPROVEN = frozenset({"no hold"})
-"""Since claims wait for the group it has not shown within 150 seeds."""
-
-
-@pytest.mark.parametrize("name", [name for name in MUTANTS if name not in UNPROVEN])
+@pytest.mark.parametrize("name", MUTANTS)
 def test_a_mistake_is_noticed(name: str) -> None:
     focus, how = FOCUS.get(name, ()), HOW.get(name, {})
     with broken(name):

@@ -80,6 +80,7 @@ class SimWorker(Process):
             disk=machine.disk,
             read_log=RestoreProgress().watching(broker.read_log),
             topic_id=self._topic_id,
+            committed=self._committed,
             name=self.name,
             outputs=outputs,
             codec=codec,
@@ -131,6 +132,10 @@ class SimWorker(Process):
         await asyncio.sleep(self._broker.delay())
         return f"{topic}-{self._broker.topic_ids.get(topic, 0)}"
 
+    async def _committed(self, topic: str, partition: int) -> int:
+        await asyncio.sleep(self._broker.delay())
+        return self._broker.committed.get(Place(topic, partition), 0)
+
     # --- life
 
     async def run(self) -> None:
@@ -162,9 +167,9 @@ class SimWorker(Process):
         if not self.frozen:
             self.lapsed = None
         self._assigned, self._unread = places, Unread()
+        self.assigned_at.append(self._broker.loop.seconds)
         await self.host.resume(places)
         if self._revoked == revoked:
-            self.assigned_at.append(self._broker.loop.seconds)
             self._start_flows(places)
 
     async def leave(self) -> None:
