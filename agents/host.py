@@ -171,7 +171,8 @@ class Host:
         waiting, self._waiting_to_open = self._waiting_to_open, []
         for task in waiting:
             task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
+        if waiting:
+            await asyncio.gather(*waiting, return_exceptions=True)
 
     def when_open(
         self, topic: str, handle: Callable[[RecordBatch], Awaitable[None]]

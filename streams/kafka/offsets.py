@@ -103,15 +103,17 @@ class Committed:
     def __init__(self, bootstrap: str, security: Mapping[str, str], group: str) -> None:
         self._config = client_config(bootstrap, security)
         self._group = group
+        self._client: Any = None
 
     async def of(self, topic: str, partition: int) -> int:
         """The offset committed of a partition; 0: none. Raises KafkaException."""
         return await asyncio.to_thread(self._ask, TopicPartition(topic, partition))
 
     def _ask(self, place: TopicPartition) -> int:
-        client: Any = Admin(self._config, logger=SILENT)
+        if self._client is None:
+            self._client = Admin(self._config, logger=SILENT)
         asked = [ConsumerGroupTopicPartitions(self._group, [place])]
-        answer = client.list_consumer_group_offsets(asked, request_timeout=_TIMEOUT)[self._group]
+        answer = self._client.list_consumer_group_offsets(asked, request_timeout=_TIMEOUT)[self._group]
         [found] = answer.result(_TIMEOUT).topic_partitions
         if found.error is not None:
             raise KafkaException(found.error)

@@ -47,6 +47,7 @@ _TRAITS: Sequence[tuple[tuple[str, ...], str]] = (
     ),
     (("PartitionStore._restore#5",), "ahead"),
     (("PartitionStore.restore#2",), "rotten"),
+    (("PartitionStore._survey#1", "PartitionStore._restore#2"), "other"),
     (("host.Host.pause#1", "host.Host.close#1"), "slow stops answers many moves"),
     (("host.Host.resume#1", "host.Host._resume.open_#3"), "slow moves sleepers many"),
     (("host.",), "moves slow"),
@@ -256,7 +257,7 @@ def _harm(moment: float, some: frozenset[str], machines: Sequence[str], random: 
             yield Fault(moment, "wake", ANY, 0.0, f"@{site}", random.randint(0, 8))
     if "clock" in some:
         yield Fault(moment - 5.0, "clock", one, 80.0)
-    for disk in ("ahead", "rotten"):
+    for disk in ("ahead", "rotten", "other"):
         if disk in some:
             yield Fault(moment + random.uniform(0.0, 20.0), "kill", one, 2.0, disk)
 
