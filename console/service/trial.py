@@ -9,8 +9,10 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from secrets import token_hex
+
+import msgspec
 
 from agents.accounts import allowed_of, sender_settings
 from console.service.errors import RefusedError, TooManyError
@@ -66,7 +68,7 @@ def compose(trial: Trial, company: Company, user: User, email_domain: str, now: 
     address, delivery = own_address(user, trial.channel), token_hex(16)
     template = Template(id="trial", company=company.id, texts={trial.language: trial.text}, version=1)
     known: TextContext = sample(trial.entity)
-    context = replace(known, company=company, currency=company.currency)
+    context = msgspec.structs.replace(known, company=company, currency=company.currency)
     if trial.channel is Channel.SMS:
         text = render_sms(template, context)
         if isinstance(text, Reason):
