@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import msgspec
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from deploy.fakes.sms import ACCOUNT, TOKEN
 from deploy.local_kafka.jars import java
@@ -133,9 +133,12 @@ class System(ABC):
         return self.count("timers") + (self.count("sends") if self.sends else 0)
 
     def count(self, topic: str) -> int:
-        """Records in it; 0 while there is no such topic."""
+        """Records in it; 0 while there is no such topic, or it is just being made."""
         name = self.place.prefix + topic
-        return sum(self._ends.ends([name]).get(name, {}).values())
+        try:
+            return sum(self._ends.ends([name]).get(name, {}).values())
+        except KafkaException:
+            return 0
 
     def outputs(self) -> tuple[list[str], list[str]]:
         """(hits, sends) with repeats, as ``Load.outputs`` names them."""
