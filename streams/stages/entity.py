@@ -8,7 +8,7 @@ newest state, so that a rule written later can arm the reminders of what is alre
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -138,7 +138,8 @@ class EntityStage:
         self.partition = partition
         self._store = store
         self._catalog = catalog
-        self._sweeps: deque[tuple[str, str]] = deque()
+        self._sweeps: dict[tuple[str, str], None] = {}
+        """In their order. Looked up for each of them: there may be a hundred thousand at a start."""
         self._tidy_from: bytes | None = None
         tidied, stored = store.get_many("meta", [TIDIED, SOURCE])
         self._tidied = _decode_int(tidied) if tidied is not None else -1
@@ -343,8 +344,7 @@ class EntityStage:
                 continue
             if rule.entity is self.kind and self._applied(company, rule_id)[0] < rule.version:
                 pair = (company, rule_id)
-                if pair not in self._sweeps:
-                    self._sweeps.append(pair)
+                self._sweeps.setdefault(pair)
 
     @property
     def sweeping(self) -> int:
@@ -358,11 +358,11 @@ class EntityStage:
         Resumed after a crash from the cursor in ``applied``; arming twice changes nothing.
         """
         while self._sweeps:
-            company, rule_id = self._sweeps[0]
+            company, rule_id = pair = next(iter(self._sweeps))
             rule = self._catalog.rule(company, rule_id)
             if rule is not None and rule.enabled:
                 return self._sweep(rule, now)
-            self._sweeps.popleft()
+            del self._sweeps[pair]
         return None
 
     def _sweep(self, rule: Rule, now: int) -> EntityRound:
@@ -403,7 +403,7 @@ class EntityStage:
                 touched[key] = state
         done = len(rows) < SWEEP_ROWS
         if done:
-            self._sweeps.popleft()
+            del self._sweeps[rule.company, rule.id]
             applied = (rule.version, rule.version, b"")
         else:
             applied = (self._applied(rule.company, rule.id)[0], rule.version, rows[-1][0] + b"\x00")

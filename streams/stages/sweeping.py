@@ -7,7 +7,6 @@ of the company's own version and those of its locations.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from hashlib import blake2b
 
@@ -40,7 +39,8 @@ class Sweeper:
     def __init__(self, store: KeyValue, catalog: Catalog) -> None:
         self._store = store
         self._catalog = catalog
-        self._todo: deque[tuple[str, str]] = deque()
+        self._todo: dict[tuple[str, str], None] = {}
+        """In their order. Looked up for each of them: there may be a hundred thousand at a start."""
         self._cursor = b""
         self._under: bytes | None = None
         """What the sweep under way applies; when it changes meanwhile, the rows behind the cursor must be
@@ -53,7 +53,7 @@ class Sweeper:
         """Queues those of the (company, rule id) pairs that are not applied yet; rule id ALL: the company."""
         for name in names:
             if name not in self._todo and self._applied(name) != self._wanted(name):
-                self._todo.append(name)
+                self._todo[name] = None
 
     def notice_all(self) -> None:
         """At opening: compares everything with what the store has applied, deletions included."""
@@ -73,7 +73,7 @@ class Sweeper:
         """Looks at the next rows of the first name in the queue; False: there was nothing to do."""
         if not self._todo:
             return False
-        name = self._todo[0]
+        name = next(iter(self._todo))
         company, rule_id = name
         prefix = f"{company}\0".encode()
         wanted = self._wanted(name)
@@ -89,7 +89,7 @@ class Sweeper:
             return True
         self._cursor = b""
         self._under = None
-        self._todo.popleft()
+        del self._todo[name]
         round_.writes.append(("applied", "\0".join(name).encode(), wanted))
         return True
 
