@@ -28,29 +28,29 @@ _PER = 100_000
 class Measured:
     """What one core of the machine in docs/performance.md took. CPU seconds for 100,000, and bytes."""
 
-    change: float = 14.8
+    change: float = 3.2
     """A change of an entity: matched, state kept, commands written (``carillon-entities``, JSON)."""
-    arm: float = 21.4
+    arm: float = 11.4
     """A timer armed anew, or moved (``worker_timers``, armed)."""
-    send: float = 77.5
+    send: float = 47.7
     """A message armed and sent: looked at, rendered, intent, outcome (``worker_timers``, sent)."""
-    provider_call: float = 45.6
+    provider_call: float = 36.3
     """What the SMS provider's HTTP client takes besides (``senders_bench``)."""
-    rebuild: float = 21_800
+    rebuild: float = 30_000
     """Changelog records a second when a store is rebuilt (``recovery``)."""
     base_memory: float = 140e6
     """Bytes that a worker takes with nothing to do."""
-    timer_disk: float = 353
-    """Bytes of a pending timer with its facts of 300 bytes in the store (``timers``)."""
-    memory_disk: float = 120
+    timer_disk: float = 440
+    """Bytes of a pending timer with its facts of 300 bytes in the store (``worker_timers``)."""
+    memory_disk: float = 302
     """Bytes of the memory of a message that went, which stays 35 days."""
-    entity_disk: float = 330
+    entity_disk: float = 130
     """Bytes of the newest state of an entity in the store, compressed."""
-    change_wire: float = 280
+    change_wire: float = 58
     """Bytes of a change on the wire, compressed by its publisher."""
-    state_wire: float = 200
+    state_wire: float = 66
     """Bytes written to the state's changelog for a change, compressed."""
-    message_wire: float = 1_500
+    message_wire: float = 1_060
     """Bytes written for a message: timers, changelog of timers, delivery log, compressed."""
 
 
