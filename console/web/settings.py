@@ -48,6 +48,7 @@ async def show_settings(visit: Visit) -> Answer:
         ("locations", Role.VIEWER, url("c", company, "hours")),
         ("statuses", Role.VIEWER, url("c", company, "settings", "statuses")),
         ("suppressions", Role.VIEWER, url("c", company, "settings", "suppressions")),
+        ("mailboxes", Role.VIEWER, url("c", company, "mailboxes")),
         ("audit", Role.EDITOR, url("c", company, "settings", "audit")),
     ]
     entries = [
