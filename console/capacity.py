@@ -47,8 +47,8 @@ class Measured:
     entity_disk: float = 130
     """Bytes of the newest state of an entity in the store, compressed."""
     change_wire: float = 280
-    """Bytes of a change on the wire, compressed by its publisher. An estimate: those of the benchmark resemble
-    one another more than a business's do, and take 58."""
+    """Bytes of a change on the wire, compressed by its publisher. An estimate: the benchmark's changes
+    resemble one another more than a business's do, and take 58."""
     state_wire: float = 200
     """Bytes written to the state's changelog for a change, compressed. An estimate likewise (66)."""
     message_wire: float = 1_060
