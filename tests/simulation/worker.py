@@ -24,7 +24,7 @@ from schemas.codec import Codec
 from schemas.records import Channel
 from streams.domain.catalog import Catalog
 from streams.kafka.batches import PartitionFlow, RecordBatch
-from streams.kafka.topics import INPUT_TOPICS, REFERENCE_TOPICS
+from streams.kafka.topics import ENTITY_TOPICS, INPUT_TOPICS, REFERENCE_TOPICS
 from streams.metrics import Metrics
 from streams.stages.entity import EntityState
 from streams.stages.fencing import Fenced
@@ -326,6 +326,9 @@ class SimWorker(Process):
         handle = self._quarantine.guarded(self._handler(place))
         if place.topic == "timers":
             handle = self.gate.timely(handle)
+        if place.topic != "customer-consents":
+            topic = place.topic if place.topic in ENTITY_TOPICS else "timers"
+            handle = self.host.when_open(topic, handle)
         random = self._world.random
         while True:
             log = self._broker.topics[flow.topic][flow.partition]

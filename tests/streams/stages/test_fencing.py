@@ -66,6 +66,25 @@ def test_records_tell_the_epoch_when_its_claim_is_compacted_away() -> None:
     assert list(fence.stale) == [b"b"]
 
 
+@pytest.mark.parametrize("putting_back", [False, True])
+def test_the_claim_that_held_is_compacted_away_by_one_that_failed(putting_back: bool) -> None:
+    """An acknowledgement that is lost makes an owner claim twice. The changelog has had one all the same."""
+    fence = Fence()
+    failed = claim_record(3, 3, "one", putting_back=putting_back)
+    assert fence.admit([(9, *failed, 3), (10, b"a", b"1", 3)]) == [(b"a", b"1")]
+    assert (fence.epoch, fence.begun) == (3, not putting_back)
+
+
+def test_what_running_workers_write_into_a_changelog_made_anew_is_no_beginning() -> None:
+    fence = Fence()
+    fence.admit(
+        [(0, b"a", b"1", 3), (1, *claim_record(4, 1, "two", putting_back=True), 4), (2, b"a", b"2", 4)]
+    )
+    assert (fence.epoch, fence.begun) == (4, False)
+    fence.admit([claim(3, 5, by="two")])
+    assert (fence.epoch, fence.begun) == (5, True)
+
+
 def test_a_record_of_a_release_without_epochs_counts() -> None:
     fence = Fence(3)
     assert fence.admit([(3, b"a", b"1", None)]) == [(b"a", b"1")]
