@@ -40,6 +40,6 @@ def test_a_test_message_is_asked_for_without_losing_what_was_typed(place: Spot, 
     chromium.type("#name", "Kept")
     chromium.type("#template_id", "t")
     chromium.button("Send a test message to me")
-    chromium.until("your record has no phone number")
+    chromium.until("there is no phone number in your user's record")
     assert chromium.run("return document.getElementById('name').value") == "Kept"
     assert chromium.run("return document.querySelector('main [role=alert]') !== null")
