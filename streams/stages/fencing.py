@@ -128,8 +128,8 @@ class Fence:
                 f"its state has format {claim.format}, this release reads up to {FORMAT}: start the newer "
                 "release again, or see docs/operating.md, Going back to an older release"
             )
-        # Also by a claim that failed: compaction keeps the last one, whichever that is. Whoever claims without
-        # this note has found that all is there.
+        # Also by a claim that failed: compaction keeps the last one, whichever that is. Whoever claims
+        # without this note has found that all is there.
         self.begun = self.begun or not claim.putting_back
         if claim.after == offset and claim.epoch > self.epoch:
             self.epoch, self.owner, self.begun = claim.epoch, claim.by, not claim.putting_back
