@@ -24,7 +24,7 @@ NOT_SIMULATED: Mapping[str, str] = {
     "(tests/agents/test_reseeding.py, tests/integration/test_topic_faults.py)",
     "host.Host._open_later": "only after that, too",
     "host.Host._give_up_waiting": "as above",
-    "host.Host.when_open.": "Faust's side of an agent",
+    "host.Host.when_open.waiting#1": "only while a partition is halted (test_reseeding.py)",
     "host.Host.pause#2": "as above",
     "host.Host.close#2": "as above",
     "partition.PartitionStore._restore#3": "waits only for a changelog that has no owner (test_reseeding.py)",

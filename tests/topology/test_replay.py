@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from schemas.records import (
@@ -33,6 +33,7 @@ from schemas.records import (
     Trigger,
 )
 from streams.domain.messages import Message, Outcome, SmsMessage
+from streams.domain.reasons import Reason
 from streams.stages.delivery import DeliveryStage
 from tests.support.shop import (
     DAY,
@@ -264,6 +265,13 @@ def ends(world: Topology) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
+def without_late_news(ends: dict[str, list[tuple[str, str]]]) -> dict[str, list[tuple[str, str]]]:
+    """Which rules have been applied to what was there before is known to the disk alone: without it they are
+    applied anew, and of a reminder that has ended unsent the log may say once more that it is too late."""
+    late = (str(DeliveryState.SUPPRESSED), str(Reason.TOO_LATE))
+    return {id_: found[:1] + [one for one in found[1:] if one != late] for id_, found in ends.items()}
+
+
 def sent(world: Topology) -> list[tuple[int, str]]:
     ids = [one.message.delivery_id for one in world.sent]
     assert len(set(ids)) == len(ids), "no second copy"
@@ -274,6 +282,14 @@ plans = st.lists(st.tuples(actions, st.lists(disturbances, max_size=2)), min_siz
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example(
+    [
+        (("consent", "bob", False), []),
+        (("change", 0, "ready", TIMES[1], "bob", "north"), []),
+        (("clock", 14 * HOUR), []),
+        (("change", 0, "ready", TIMES[1], "bob", "north"), [("disks",)]),
+    ]
+)
 @given(plans)
 def test_disturbed_days_end_like_quiet_ones(plan: list[tuple[Action, list[Action]]]) -> None:
     quiet, disturbed = Day(), Day()
@@ -290,7 +306,10 @@ def test_disturbed_days_end_like_quiet_ones(plan: list[tuple[Action, list[Action
     quiet.end()
     disturbed.end()
     assert sent(disturbed.world) == sent(quiet.world)
-    assert ends(disturbed.world) == ends(quiet.world)
+    found, expected = ends(disturbed.world), ends(quiet.world)
+    if any(("disks",) in disturbances_ for _, disturbances_ in plan):
+        found, expected = without_late_news(found), without_late_news(expected)
+    assert found == expected
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
