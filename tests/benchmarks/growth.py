@@ -13,15 +13,15 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy.local_kafka import LocalKafka
+from tests.benchmarks import ending
 from tests.benchmarks.load import Load
 from tests.benchmarks.measure import MIB, Spread, Table, machine, save, say
 from tests.benchmarks.order_join import Bench, Plan, Result
-from tests.benchmarks.systems import BenchError
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,8 @@ def steps(rules: Sequence[int], companies: Sequence[int], workers: Sequence[int]
     return list(dict.fromkeys(found))
 
 
-def measure(wanted: Sequence[Step], changes: int, customers: int, runs: int) -> Table:
+def measure(wanted: Sequence[Step], changes: int, customers: int, runs: int) -> Iterator[Table]:
+    """Gives the table after each run."""
     results: dict[Step, list[Result]] = {step: [] for step in wanted}
     with LocalKafka() as kafka, tempfile.TemporaryDirectory(prefix="carillon-bench-") as folder:
         for turn in range(runs):
@@ -52,7 +53,7 @@ def measure(wanted: Sequence[Step], changes: int, customers: int, runs: int) -> 
                 plan = Plan(load, min(changes, 10_000), 4, 1, 1_000, workers=step.workers)
                 bench = Bench(kafka.bootstrap, Path(folder) / f"{turn}-{place}", plan)
                 results[step].append(bench.run("carillon", changes))
-    return table(results, changes)
+                yield table({one: found for one, found in results.items() if found}, changes)
 
 
 def table(results: dict[Step, list[Result]], changes: int) -> Table:
@@ -101,11 +102,9 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("bench-out"))
     options = parser.parse_args(given)
     wanted = steps(options.rules, options.companies, options.workers)
-    save(options.out, [measure(wanted, options.changes, options.customers, options.runs)], machine())
+    for made in measure(wanted, options.changes, options.customers, options.runs):
+        save(options.out, [made], machine())
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except BenchError as error:
-        sys.exit(f"benchmark: {error}")
+    sys.exit(ending.run(main))

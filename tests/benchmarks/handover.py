@@ -43,6 +43,7 @@ from streams.stages.slots import (
     slot_key,
 )
 from streams.state.rocks import RocksStore, SharedMemory
+from tests.benchmarks import ending
 from tests.benchmarks.builds import peer_python
 from tests.benchmarks.measure import Table, machine, number, save, say
 from tests.benchmarks.peers.handover import CHANNEL, COMPANY, CROWD, Played, Timer, play
@@ -126,22 +127,27 @@ class Slots:
         yield from found.items()
 
 
-def measure(pending: int, steady: int, burst: int, who: Sequence[str], base: Path | None) -> Table:
+def measure(
+    pending: int, steady: int, burst: int, who: Sequence[str], peers_up_to: int, base: Path | None
+) -> Iterator[Table]:
+    """Gives the table after each of them. ``peers_up_to``: pending timers of peers."""
     played: list[Played] = []
     missing: list[str] = []
     for one in who:
-        say(f"{one}: {pending:,} pending")
+        there = min(pending, peers_up_to) if one in PEERS else pending
+        say(f"{one}: {there:,} pending")
         with place(base) as folder:
             if one in PEERS:
                 try:
                     command = [str(peer_python()), "-m", "tests.benchmarks.peers.handover_peer", one]
-                    played += apart([*command, str(folder)], pending, steady, burst)
+                    played += apart([*command, str(folder)], there, steady, burst)
                 except LookupError as error:
                     missing.append(f"{one} was left out: {error}")
             else:
                 command = [sys.executable, "-m", "tests.benchmarks.handover", "--folder", str(folder)]
-                played += apart([*command, "--numbers"], pending, steady, burst)
-    return table(played, missing)
+                played += apart([*command, "--numbers"], there, steady, burst)
+        if played:
+            yield table(played, missing)
 
 
 def apart(command: Sequence[str], *numbers: int) -> list[Played]:
@@ -194,6 +200,7 @@ def main(given: Sequence[str] | None = None) -> None:
     )
     everyone = ("slots", *PEERS)
     parser.add_argument("--pending", type=int, default=1_000_000)
+    parser.add_argument("--peers-up-to", type=int, default=10_000_000, help="pending timers of peers")
     parser.add_argument("--steady", type=int, default=30_000, help="due within 15 seconds")
     parser.add_argument("--burst", type=int, default=100_000)
     parser.add_argument("--who", default=",".join(everyone), help="of " + ", ".join(everyone))
@@ -213,9 +220,10 @@ def main(given: Sequence[str] | None = None) -> None:
     who = options.who.split(",")
     if unknown := set(who) - set(everyone):
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(everyone)}")
-    made = measure(options.pending, options.steady, options.burst, who, options.base)
-    save(options.out, [made], machine())
+    numbers = (options.pending, options.steady, options.burst)
+    for made in measure(*numbers, who, options.peers_up_to, options.base):
+        save(options.out, [made], machine())
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ending.run(main))

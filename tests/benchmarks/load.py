@@ -48,7 +48,8 @@ _BLOCK = 5_000
 @dataclass(frozen=True)
 class Load:
     """``changes`` of orders, each of which is created and then changes its status ``each - 1`` times. Rules
-    speak of half of the statuses."""
+    speak of half of the statuses, and every second change of status is to one of those, so that as many hit
+    however many rules and companies there are."""
 
     changes: int = 500_000
     each: int = 2
@@ -108,7 +109,9 @@ class Load:
     # --- customers
 
     def agreed(self, customer: int) -> bool:
-        return not self.refusing or customer // self.companies % 10 != 9
+        # Alike in all companies, and one of ten of them all where companies have few customers each.
+        place, company = divmod(customer, self.companies)
+        return not self.refusing or (place + company) % 10 != 9
 
     def consents(self) -> Iterator[Customer]:
         for number in range(self.customers):
@@ -136,7 +139,11 @@ class Load:
     def _status(self, order: int, version: int) -> str:
         if version == 1:
             return "new"
-        return f"s{(order // self.companies + 13 * version) % (2 * self.rules_each)}"
+        # The parity of the bits, which has nothing to do with the company's number, says whether there is a
+        # rule; which one is spread over all of them.
+        has_rule = (order.bit_count() + version) % 2
+        number = (order * 2_654_435_761 + version) % 2**32 >> 8
+        return f"s{number % self.rules_each + (0 if has_rule else self.rules_each)}"
 
     def _places(self) -> Iterator[tuple[int, int]]:
         """(order, version) in the order in which they are published."""

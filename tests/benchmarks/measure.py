@@ -18,6 +18,10 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 MIB = 1 << 20
 
 
+class BenchError(RuntimeError):
+    """A system did not do its job; the text says where its output lies."""
+
+
 def say(text: str) -> None:
     """Progress, with the time: a long benchmark must not look dead."""
     sys.stderr.write(f"{time.strftime('%H:%M:%S')}  {text}\n")

@@ -34,7 +34,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,9 +42,11 @@ from confluent_kafka.admin import AdminClient
 
 from deploy.local_kafka import LocalKafka
 from streams.kafka.offsets import SILENT
+from tests.benchmarks import ending
 from tests.benchmarks.load import Feeder, Load, Records
 from tests.benchmarks.measure import (
     MIB,
+    BenchError,
     Spread,
     Table,
     folder_size,
@@ -57,7 +59,6 @@ from tests.benchmarks.measure import (
 )
 from tests.benchmarks.systems import (
     DEADLINE,
-    BenchError,
     Carillon,
     KafkaStreams,
     Place,
@@ -83,7 +84,9 @@ AGAINST = {
     "faust": "streams",
 }
 """What each is compared with: the one that does the same."""
-_SLOW = "faust"
+_SLOW = ("quix", "faust")
+"""Read fewer changes, in fewer runs."""
+_OWN = ("carillon", "carillon-entities")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,13 @@ class Plan:
     in_flight: int
     profile: Path | None = None
     workers: int = 1
+    own_warm_up: int | None = None
+    """Of ours, which has no compiler to warm up; None: as many as the others."""
+
+    def warm_up_of(self, key: str, changes: int) -> int:
+        if key in _SLOW:
+            return min(self.warm_up, changes)
+        return self.warm_up if key not in _OWN or self.own_warm_up is None else self.own_warm_up
 
 
 class Bench:
@@ -140,7 +150,7 @@ class Bench:
         system.version()
         self._runs += 1
         load = replace(plan.load, changes=changes)
-        warm = replace(load, changes=plan.warm_up, first=load.orders)
+        warm = replace(load, changes=plan.warm_up_of(key, changes), first=load.orders)
         prefix = f"{self._folder.name}.{key}.{self._runs}."
         place = Place(
             self._bootstrap,
@@ -264,8 +274,11 @@ def _stored(data: Path, prefix: str) -> dict[str, int]:
     return found
 
 
-def compare(systems: Sequence[str], plan: Plan, runs: int, slow_changes: int) -> Table:
-    """Rounds of all systems, one after the other, so that a busy hour of the machine falls on all of them."""
+def compare(
+    systems: Sequence[str], plan: Plan, runs: int, slow_runs: int, slow_changes: int
+) -> Iterator[Table]:
+    """Rounds of all systems, one after the other, so that a busy hour of the machine falls on all of them.
+    Gives the table after each round."""
     form = plan.load.form
     systems = [key for key in systems if form in SYSTEMS[key]().forms]
     versions = {key: SYSTEMS[key]().version() for key in systems}
@@ -274,13 +287,20 @@ def compare(systems: Sequence[str], plan: Plan, runs: int, slow_changes: int) ->
         bench = Bench(kafka.bootstrap, Path(folder), plan, kafka.nodes[0].folder / "data")
         for turn in range(runs):
             for key in systems:
-                say(f"--- {form}, round {turn + 1} of {runs}: {key}")
-                changes = min(slow_changes, plan.load.changes) if key == _SLOW else plan.load.changes
+                slow = key in _SLOW
+                if slow and turn >= slow_runs:
+                    continue
+                say(f"--- {form}, round {turn + 1} of {slow_runs if slow else runs}: {key}")
+                changes = min(slow_changes, plan.load.changes) if slow else plan.load.changes
                 found[key].append(bench.run(key, changes))
-    return table(form, plan, found, versions)
+            yield table(
+                form, plan, {key: runs for key, runs in found.items() if runs}, versions, slow_changes
+            )
 
 
-def table(form: str, plan: Plan, found: dict[str, list[Result]], versions: dict[str, str]) -> Table:
+def table(
+    form: str, plan: Plan, found: dict[str, list[Result]], versions: dict[str, str], slow_changes: int
+) -> Table:
     load = plan.load
     made = Table(
         f"order-join-{form}",
@@ -299,12 +319,13 @@ def table(form: str, plan: Plan, found: dict[str, list[Result]], versions: dict[
         made.values[f"{key} memory"] = memory.middle
     ours = found.get("carillon")
     if ours:
-        changes = load.changes + plan.warm_up
+        warm_up = plan.warm_up_of("carillon", load.changes)
+        changes = load.changes + warm_up
         for topic, size in ours[-1].written.items():
             made.values[f"bytes in {topic}"] = size / changes
         each = ", ".join(f"{topic} {number(size)}" for topic, size in topic_bytes(made))
         made.notes.append(f"carillon: bytes in the broker's log for each change, compressed: {each}")
-        warm = replace(load, changes=plan.warm_up, first=load.orders)
+        warm = replace(load, changes=warm_up, first=load.orders)
         hits = len(load.outputs()[0] | warm.outputs()[0])
         made.values["hits for each change"] = hits / changes
         entity = ours[-1].stored.get("orders-state", 0) / (changes / load.each)
@@ -314,12 +335,15 @@ def table(form: str, plan: Plan, found: dict[str, list[Result]], versions: dict[
             f"carillon: bytes on disk: {number(entity)} for each order's newest state, {number(memory_)} of "
             "each message that went (its facts, its memory, and its share of the customers)"
         )
-    runs = max(len(results) for results in found.values())
+    runs = ", ".join(f"{key} {len(results)}" for key, results in found.items())
+    if slow := [key for key in found if key in _SLOW]:
+        made.notes.append(f"{', '.join(slow)}: {min(slow_changes, load.changes):,} changes")
+    ours_after = plan.warm_up_of("carillon", load.changes)
     made.notes += [
         f"{load.changes:,} changes of {load.orders:,} orders, {load.rules:,} rules of {load.companies:,} "
         f"companies, {load.customers:,} customers; {plan.partitions} partitions, {plan.threads} thread(s) "
-        f"for Kafka Streams, all after {plan.warm_up:,} changes to warm up on",
-        f"median (least-greatest) of {runs} runs",
+        f"for Kafka Streams, which had {plan.warm_up:,} changes to warm up on, ours {ours_after:,}",
+        f"median (least-greatest); runs: {runs}",
         "the outputs of every run were read back: what they must be, nothing else",
     ]
     return made
@@ -337,7 +361,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--systems", default=",".join(SYSTEMS), help="of " + ", ".join(SYSTEMS))
     parser.add_argument("--form", choices=("json", "avro", "both"), default="both")
     parser.add_argument("--changes", type=int, default=500_000)
-    parser.add_argument("--slow-changes", type=int, default=50_000, help="stock Faust reads only so many")
+    parser.add_argument(
+        "--slow-changes", type=int, default=50_000, help="Quix Streams and stock Faust read only so many"
+    )
+    parser.add_argument("--slow-runs", type=int, default=3, help="theirs")
     parser.add_argument("--each", type=int, default=2, help="changes of one order, its creation among them")
     parser.add_argument("--rules", type=int, default=1_000)
     parser.add_argument("--companies", type=int, default=100)
@@ -345,6 +372,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--warm-up", type=int, help="changes that every system has seen before (as many as are measured)"
     )
+    parser.add_argument("--own-warm-up", type=int, help="for ours alone: it has no compiler to warm up")
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--threads", type=int, default=1, help="of Kafka Streams")
     parser.add_argument("--in-flight", type=int, default=1_000, help="the worker's sms_in_flight")
@@ -363,7 +391,15 @@ def plan_of(options: argparse.Namespace, form: str) -> Plan:
         form=form,
     )
     warm_up = options.warm_up if options.warm_up is not None else options.changes
-    return Plan(load, warm_up, options.partitions, options.threads, options.in_flight, options.profile)
+    return Plan(
+        load,
+        warm_up,
+        options.partitions,
+        options.threads,
+        options.in_flight,
+        options.profile,
+        own_warm_up=options.own_warm_up,
+    )
 
 
 def main(given: Sequence[str] | None = None) -> None:
@@ -379,12 +415,9 @@ def main(given: Sequence[str] | None = None) -> None:
         parser.error(f"no such system: {', '.join(sorted(unknown))}; there are {', '.join(SYSTEMS)}")
     for form in ("json", "avro") if options.form == "both" else (options.form,):
         plan = plan_of(options, form)
-        made = compare(systems, plan, options.runs, options.slow_changes)
-        save(options.out, [made], machine())
+        for made in compare(systems, plan, options.runs, options.slow_runs, options.slow_changes):
+            save(options.out, [made], machine())
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except BenchError as error:
-        sys.exit(f"benchmark: {error}")
+    sys.exit(ending.run(main))

@@ -22,8 +22,8 @@ from typing import Any
 from confluent_kafka import Consumer, TopicPartition
 
 from streams.kafka.offsets import SILENT
-from tests.benchmarks.measure import Table, load_now, number, say
-from tests.benchmarks.systems import DEADLINE, BenchError, Carillon
+from tests.benchmarks.measure import BenchError, Table, load_now, number, say
+from tests.benchmarks.systems import DEADLINE, Carillon
 from tests.benchmarks.world import World, now_ms, sent_at, until_sent
 
 GAP = 50

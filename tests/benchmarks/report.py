@@ -29,6 +29,7 @@ ORDER = (
     "growth",
     "senders",
     "senders-worker",
+    "durations",
 )
 
 

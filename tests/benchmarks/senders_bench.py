@@ -39,6 +39,7 @@ from senders.smtp_email import SmtpEmail
 from senders.twilio_sms import TwilioSms
 from streams.domain.messages import Accepted
 from streams.secret import Secret
+from tests.benchmarks import ending
 from tests.benchmarks.measure import Spread, Table, machine, save
 from tests.senders.samples import NOW, StillClock, email, sms
 from tests.support.mail_sink import mail_sink, mail_sink_there, source_limit
@@ -295,4 +296,4 @@ def main(given: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ending.run(main))

@@ -34,7 +34,7 @@ from streams.kafka.topics import TopicPlan, create, topic_plan
 from streams.settings import PREFIX, Settings, environment_name
 from tests.benchmarks.builds import JVM_FLAGS, STREAMS_VERSION, built_streams, quix_python
 from tests.benchmarks.load import Load
-from tests.benchmarks.measure import cpu
+from tests.benchmarks.measure import BenchError, cpu
 
 ROOT = Path(__file__).parents[2]
 PEERS = Path(__file__).parent / "peers"
@@ -54,10 +54,6 @@ _SEND_SCHEMA = {
 _SEND_ID = 4242
 _SEND = wire.WriterSchema(json.dumps(_SEND_SCHEMA))
 _TIMER = wire.WriterSchema((SCHEMAS / "timer.avsc").read_text())
-
-
-class BenchError(RuntimeError):
-    """A system did not do its job; the text says where its output lies."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ import pytest
 
 from console.capacity import Measured
 from deploy.local_kafka import LocalKafka
+from tests.benchmarks import __main__ as everything
 from tests.benchmarks import growth, recovery, report, timers, worker_timers
 from tests.benchmarks.load import Load
-from tests.benchmarks.measure import Spread, Table, cpu, number, peak_memory, save
+from tests.benchmarks.measure import BenchError, Spread, Table, cpu, number, peak_memory, save
 from tests.benchmarks.order_join import Bench, Plan
-from tests.benchmarks.systems import BenchError
 from tests.benchmarks.world import World
 from tests.support.local_kafka import local_kafka
 
@@ -61,6 +61,36 @@ def test_what_the_calculator_reckons_with_comes_from_the_tables() -> None:
 
 def test_the_page_of_performance_has_the_marks() -> None:
     report.put(report.PAGE.read_text(), [])
+
+
+def test_what_is_left_is_the_estimates_scaled_by_how_far_off_they_were() -> None:
+    now = 0.0
+    parts = {"a": everything.Part("a", "", 10), "b": everything.Part("b", "", 5)}
+    progress = everything.Progress(parts, clock=lambda: now)
+    assert progress.line("a", 0) == "a (1 of 2): 0 min gone, about 15 min left"
+    now = 1200.0
+    progress.done("a", 1200)
+    assert progress.line("b", 60) == "b (2 of 2): 20 min gone, about 9 min left"
+
+
+def test_a_part_that_is_run_again_keeps_the_others_and_a_resumed_run_leaves_out_what_has_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    part = everything.Part("part", "", 1)
+    monkeypatch.setattr(everything, "SIZES", {"small": {"a": part, "b": part, "c": part}})
+    monkeypatch.setattr(everything, "program_of", lambda _: [str(tmp_path / "part.py")])
+    told = tmp_path / "told"
+    (tmp_path / "part.py").write_text(f"import sys; open({str(told)!r}, 'a').write(sys.argv[2] + ' ')")
+    out = tmp_path / "out"
+    assert everything.measure("small", ["a", "b"], out, resume=False) == 0
+    (tmp_path / "part.py").write_text("import sys; sys.exit(3)")
+    assert everything.measure("small", ["a", "b", "c"], out, resume=True) == 1
+    assert "c failed" in capfd.readouterr().err
+    assert told.read_text() == f"{out} {out} "
+    assert {name: size for name, (size, _) in everything.durations(out).items()} == {
+        "a": "small",
+        "b": "small",
+    }
 
 
 @pytest.mark.parametrize("who", ["store", "slots"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from schemas.codec import Codec
 from schemas.records import EntityKind, Rule, TimerOp
 from schemas.registry import EmbeddedRegistry
@@ -41,6 +43,15 @@ def test_a_quarter_of_the_changes_hits() -> None:
     load = Load(4_000, rules=40, companies=4, customers=100)
     assert len(load.outputs()[0]) == 1_000
     assert sum(isinstance(one, Rule) for one in load.references()) == 40
+
+
+@pytest.mark.parametrize("rules", [100, 1_000, 100_000])
+@pytest.mark.parametrize("companies", [1, 100, 1_000, 10_000])
+def test_as_many_changes_hit_and_may_be_sent_whatever_grows(rules: int, companies: int) -> None:
+    load = Load(8_000, rules=rules, companies=companies, customers=20_000)
+    hits, sends = load.outputs()
+    assert len(hits) == 2_000
+    assert len(sends) == pytest.approx(1_800, rel=0.02)
 
 
 def test_orders_that_change_more_often() -> None:

@@ -51,6 +51,7 @@ from streams.stages.slots import (
     slot_key,
 )
 from streams.state.rocks import RocksStore, SharedMemory
+from tests.benchmarks import ending
 from tests.benchmarks.builds import peer_python
 from tests.benchmarks.measure import (
     MIB,
@@ -447,21 +448,25 @@ def table(paces: Sequence[Pace], missing: Sequence[str], count: int, payload: fl
 OPERATIONS = ("new", "moved", "cancelled", "fired")
 
 
-def measure(pendings: Sequence[int], count: int, who: Sequence[str], base: Path | None = None) -> Table:
+def measure(
+    pendings: Sequence[int], count: int, who: Sequence[str], peers_up_to: int, base: Path | None = None
+) -> Iterator[Table]:
+    """Gives the table after each of them. ``peers_up_to``: pending timers of all but our store."""
     paces: list[Pace] = []
     missing: list[str] = []
-    for one in who:
-        if one not in PEERS:
-            paces += in_process_of_its_own(one, pendings, count, base)
-            continue
-        with place(base) as folder:
-            try:
-                paces += peer(one, folder, pendings, count)
-            except LookupError as error:
-                missing.append(f"{one} was not there: {error}")
     with place(base) as folder:
         payload = payload_alone(folder)
-    return table(paces, missing, count, payload)
+    for one in who:
+        some = [pending for pending in pendings if one == "store" or pending <= peers_up_to]
+        if one not in PEERS:
+            paces += in_process_of_its_own(one, some, count, base)
+        else:
+            with place(base) as folder:
+                try:
+                    paces += peer(one, folder, some, count)
+                except LookupError as error:
+                    missing.append(f"{one} was not there: {error}")
+        yield table(paces, missing, count, payload)
 
 
 def main(given: Sequence[str] | None = None) -> None:
@@ -473,6 +478,9 @@ def main(given: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--pending", default="0,1000000", help="numbers of pending timers, growing")
     parser.add_argument("--count", type=int, default=100_000, help="timers of each operation")
+    parser.add_argument(
+        "--peers-up-to", type=int, default=10_000_000, help="pending timers in all but our own store"
+    )
     parser.add_argument("--who", default=",".join(everyone), help="of " + ", ".join(everyone))
     parser.add_argument("--base", type=Path, help="where the databases lie (default: the temporary folder)")
     parser.add_argument("--out", type=Path, default=Path("bench-out"))
@@ -492,8 +500,9 @@ def main(given: Sequence[str] | None = None) -> None:
     who = options.who.split(",")
     if unknown := set(who) - set(everyone):
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(everyone)}")
-    save(options.out, [measure(pendings, options.count, who, options.base)], machine())
+    for made in measure(pendings, options.count, who, options.peers_up_to, options.base):
+        save(options.out, [made], machine())
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ending.run(main))

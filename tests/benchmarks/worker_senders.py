@@ -25,10 +25,10 @@ from pathlib import Path
 import uvloop
 
 from deploy.local_kafka import LocalKafka
-from tests.benchmarks import senders_bench
-from tests.benchmarks.measure import Spread, Table, load_now, machine, save, say
+from tests.benchmarks import ending, senders_bench
+from tests.benchmarks.measure import BenchError, Spread, Table, load_now, machine, save, say
 from tests.benchmarks.senders_bench import AT_ONCE, CONNECTIONS, LATENCY, Row
-from tests.benchmarks.systems import BenchError, Carillon
+from tests.benchmarks.systems import Carillon
 from tests.benchmarks.world import World, now_ms, sent_at
 
 Rows = Callable[[int], AbstractAsyncContextManager[list[Row]]]
@@ -139,7 +139,4 @@ def main(given: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except BenchError as error:
-        sys.exit(f"benchmark: {error}")
+    sys.exit(ending.run(main))

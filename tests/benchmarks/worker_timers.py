@@ -27,17 +27,18 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from deploy.local_kafka import LocalKafka
 from schemas.codec import encode_json
 from schemas.records import DeliveryState, Timer
 from streams.domain.ids import entity_key
-from tests.benchmarks import recovery
+from tests.benchmarks import ending, recovery
 from tests.benchmarks.load import Feeder
 from tests.benchmarks.measure import (
     MIB,
+    BenchError,
     Spread,
     Table,
     folder_size,
@@ -48,7 +49,6 @@ from tests.benchmarks.measure import (
     save,
     say,
 )
-from tests.benchmarks.systems import BenchError
 from tests.benchmarks.world import DAY, HOUR, World, now_ms, sent_at, until_sent
 
 OTHER = 7
@@ -248,15 +248,18 @@ def end_to_end(world: World, backlog: int, seconds: float) -> Table:
     return made
 
 
-def measure(pending: int, count: int, burst: int, runs: int, partitions: int, in_flight: int) -> list[Table]:
+def measure(
+    pending: int, count: int, burst: int, runs: int, seconds: int, partitions: int, in_flight: int
+) -> Iterator[Table]:
+    """Gives each table as soon as it is there. ``seconds``: of messages in each scene of the recovery."""
     with LocalKafka() as kafka, tempfile.TemporaryDirectory(prefix="carillon-bench-") as folder:
         world = World(kafka.bootstrap, Path(folder), partitions, in_flight)
         try:
             world.set_up()
-            paces = rates(world, pending, count, runs)
-            late = lateness(world, burst)
-            through = end_to_end(world, count, _STEADY)
-            return [paces, late, through, recovery.measure(world)]
+            yield rates(world, pending, count, runs)
+            yield lateness(world, burst)
+            yield end_to_end(world, count, _STEADY)
+            yield recovery.measure(world, seconds=seconds)
         finally:
             world.worker.end()
 
@@ -271,16 +274,15 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=100_000, help="timers of each operation")
     parser.add_argument("--burst", type=int, default=100_000, help="messages in a burst")
     parser.add_argument("--runs", type=int, default=3, help="rounds of the rates")
+    parser.add_argument("--seconds", type=int, default=60, help="of messages in each scene of the recovery")
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--in-flight", type=int, default=1_000, help="the worker's sms_in_flight")
     parser.add_argument("--out", type=Path, default=Path("bench-out"))
     given_ = parser.parse_args(given)
-    numbers = (given_.pending, given_.count, given_.burst, given_.runs)
-    save(given_.out, measure(*numbers, given_.partitions, given_.in_flight), machine())
+    numbers = (given_.pending, given_.count, given_.burst, given_.runs, given_.seconds)
+    for made in measure(*numbers, given_.partitions, given_.in_flight):
+        save(given_.out, [made], machine())
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except BenchError as error:
-        sys.exit(f"benchmark: {error}")
+    sys.exit(ending.run(main))

@@ -28,8 +28,8 @@ from schemas.records import (
 from streams.domain.ids import customer_key, reference_key
 from streams.kafka.partitioner import partition_for
 from tests.benchmarks.load import Feeder, Load
-from tests.benchmarks.measure import say
-from tests.benchmarks.systems import DEADLINE, BenchError, Carillon, Place
+from tests.benchmarks.measure import BenchError, say
+from tests.benchmarks.systems import DEADLINE, Carillon, Place
 from tests.support.shop import reminder
 
 HOUR = 3_600_000
