@@ -127,7 +127,9 @@ class Compiled:
         return text
 
 
-@lru_cache(maxsize=4096)
+# Of ten thousand companies that send at the same time each has at least one: to compile it takes 170 us, as
+# much as all else that a stage does for a message. Some 3 KB each.
+@lru_cache(maxsize=16_384)
 def compiled(source: str, *, html: bool = False) -> Compiled:
     """``source`` ready to render; with ``html`` values are escaped. Never raises."""
     faults = list(islice(_lexical_faults(source), _MOST_FAULTS))

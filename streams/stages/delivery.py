@@ -141,7 +141,7 @@ class DeliveryStage:
 
     def sweep(self, now: int) -> DeliveryRound | None:
         """The next piece of what reference data has left to do; None: nothing."""
-        if not len(self._sweeper):
+        if not self._sweeper:
             return None
         round_, entities = self._begin(now)
         self._sweeper.step(round_, entities)

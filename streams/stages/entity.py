@@ -8,7 +8,7 @@ newest state, so that a rule written later can arm the reminders of what is alre
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -138,8 +138,9 @@ class EntityStage:
         self.partition = partition
         self._store = store
         self._catalog = catalog
-        self._sweeps: dict[tuple[str, str], None] = {}
-        """In their order. Looked up for each of them: there may be a hundred thousand at a start."""
+        self._sweeps: OrderedDict[tuple[str, str], None] = OrderedDict()
+        """In their order. There may be a hundred thousand at a start: a ``dict`` would pass over all that
+        have gone to give its first."""
         self._tidy_from: bytes | None = None
         tidied, stored = store.get_many("meta", [TIDIED, SOURCE])
         self._tidied = _decode_int(tidied) if tidied is not None else -1

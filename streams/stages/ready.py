@@ -8,7 +8,7 @@ read when there is room again. After a restart the cursor begins at the front ag
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -46,7 +46,7 @@ class ReadyRows:
         self._store = store
         self._catalog = catalog
         self._cursor = b""
-        self._queues: dict[Channel | None, dict[str, deque[_Name]]] = {}
+        self._queues: dict[Channel | None, OrderedDict[str, deque[_Name]]] = {}
         self._waiting: set[_Name] = set()
         self._unfinished = False
         """Rows that may be due have not been read only because one ``take`` reads so much at most."""
@@ -90,13 +90,16 @@ class ReadyRows:
         return taken
 
     def _take(self, channel: Channel | None, room: Room, limit: int, taken: list[_Name]) -> None:
-        companies = self._queues.get(channel, {})
+        companies = self._queues.get(channel)
+        if not companies:
+            return
         most = len(taken) + min(limit, room.count)
         left = dict(room.companies)
         passed_over = 0
         while len(taken) < most and passed_over < len(companies):
-            company = next(iter(companies))
-            queue = companies.pop(company)
+            # Not a plain dict: to find its first it passes over those that have gone, of ten thousand
+            # companies thousands.
+            company, queue = companies.popitem(last=False)
             if left.get(company, 1) <= 0:
                 companies[company] = queue  # behind the others
                 passed_over += 1
@@ -149,7 +152,9 @@ class ReadyRows:
 
     def _has_room(self, line: _Line) -> bool:
         """Half of what a company may have: it is not worth reading for less."""
-        waiting = len(self._queues.get(line[0], {}).get(line[1], ()))
+        channel, company = line
+        companies = self._queues.get(channel)
+        waiting = len(companies.get(company, ())) if companies else 0
         return waiting <= self._most() // 2
 
     def _most(self) -> int:
@@ -164,7 +169,7 @@ class ReadyRows:
         if name in self._waiting:
             return
         line = channel, company = self._line(name[1])
-        queue = self._queues.setdefault(channel, {}).get(company)
+        queue = self._queues.setdefault(channel, OrderedDict()).get(company)
         if line in self._left or (queue is not None and len(queue) >= self._most()):
             place = due_key(*name)
             self._left[line] = min(place, self._left.get(line, place))

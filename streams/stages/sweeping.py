@@ -7,6 +7,7 @@ of the company's own version and those of its locations.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
 from hashlib import blake2b
 
@@ -39,21 +40,26 @@ class Sweeper:
     def __init__(self, store: KeyValue, catalog: Catalog) -> None:
         self._store = store
         self._catalog = catalog
-        self._todo: dict[tuple[str, str], None] = {}
-        """In their order. Looked up for each of them: there may be a hundred thousand at a start."""
+        self._todo: OrderedDict[str, dict[str, None]] = OrderedDict()
+        """Rule ids by company, in their order. An ``OrderedDict`` gives its first at once; a ``dict`` passes
+        over all that have gone, and at a start there may be a hundred thousand."""
         self._cursor = b""
-        self._under: bytes | None = None
-        """What the sweep under way applies; when it changes meanwhile, the rows behind the cursor must be
-        looked at again."""
+        self._under: dict[str, bytes | None] | None = None
+        """What the pass over the first company's rows applies, by rule id; None: it has not begun. One pass
+        for all its rules: after a lost disk a company with a thousand of them has each to be applied."""
 
     def __len__(self) -> int:
-        return len(self._todo)
+        return sum(map(len, self._todo.values()))
+
+    def __bool__(self) -> bool:
+        return bool(self._todo)
 
     def notice(self, names: Iterable[tuple[str, str]]) -> None:
         """Queues those of the (company, rule id) pairs that are not applied yet; rule id ALL: the company."""
         for name in names:
-            if name not in self._todo and self._applied(name) != self._wanted(name):
-                self._todo[name] = None
+            company, rule_id = name
+            if rule_id not in self._todo.get(company, ()) and self._applied(name) != self._wanted(name):
+                self._todo.setdefault(company, {})[rule_id] = None
 
     def notice_all(self) -> None:
         """At opening: compares everything with what the store has applied, deletions included."""
@@ -70,28 +76,40 @@ class Sweeper:
             self.notice((company, rule) for company, rule in names if rule)
 
     def step(self, round_: DeliveryRound, entities: Entities) -> bool:
-        """Looks at the next rows of the first name in the queue; False: there was nothing to do."""
+        """Looks at the next rows; False: there was nothing to do."""
         if not self._todo:
             return False
-        name = next(iter(self._todo))
-        company, rule_id = name
+        left = ROWS
+        while left > 0 and self._todo:
+            left -= self._pass(round_, entities, left)
+        return True
+
+    def _pass(self, round_: DeliveryRound, entities: Entities, limit: int) -> int:
+        """Looks at up to ``limit`` rows of the first company; how many rows' time that took."""
+        company = next(iter(self._todo))
         prefix = f"{company}\0".encode()
-        wanted = self._wanted(name)
-        if wanted != self._under:
-            self._cursor, self._under = b"", wanted
-        rows = self._store.scan("slots", self._cursor or prefix, prefix_end(prefix), ROWS)
-        keys = [key for key, _ in rows if rule_id == ALL or name_of(key).rule_id == rule_id]
+        if self._under is None:
+            self._under = {rule_id: self._wanted((company, rule_id)) for rule_id in self._todo[company]}
+            self._cursor = prefix
+        under = self._under
+        rows = self._store.scan("slots", self._cursor, prefix_end(prefix), limit)
+        keys = [key for key, _ in rows if ALL in under or name_of(key).rule_id in under]
         round_.table.load(keys)
         for key in keys:
             self._look(key, round_, entities)
-        if len(rows) == ROWS:
+        if len(rows) == limit:
             self._cursor = rows[-1][0] + b"\0"
-            return True
-        self._cursor = b""
+            return limit
         self._under = None
-        del self._todo[name]
-        round_.writes.append(("applied", "\0".join(name).encode(), wanted))
-        return True
+        names = self._todo.pop(company)
+        for rule_id, wanted in under.items():
+            # What has changed meanwhile is looked for once more, in the rows behind the cursor too.
+            if wanted == self._wanted((company, rule_id)):
+                del names[rule_id]
+                round_.writes.append(("applied", f"{company}\0{rule_id}".encode(), wanted))
+        if names:
+            self._todo[company] = names
+        return len(rows) + len(under) // 4 + 1
 
     def _look(self, key: bytes, round_: DeliveryRound, entities: Entities) -> None:
         found = round_.table.get(key)

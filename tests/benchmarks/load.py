@@ -85,7 +85,7 @@ class Load:
                 email_sender_address=f"shop@c{number}.example",
                 version=1,
             )
-            words = "{{ customer.first_name }}, order {{ entity.number }} is ready"
+            words = f"{{{{ customer.first_name }}}}, order {{{{ entity.number }}}} is ready. Shop {number}"
             text = TemplateText(sms=words, subject="Your order", body=words)
             yield Template(id="t", company=company, texts={"en": text}, version=1)
             for status in ("new", *(f"s{n}" for n in range(2 * self.rules_each))):

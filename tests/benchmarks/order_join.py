@@ -124,6 +124,10 @@ class Plan:
     own_warm_up: int | None = None
     """Of ours, which has no compiler to warm up; None: as many as the others."""
 
+    steady: bool = False
+    """The measured changes come while the system is at work, as the warm-up did: nothing is held back, started
+    anew, or compiled for the first time."""
+
     def warm_up_of(self, key: str, changes: int) -> int:
         if key in _SLOW:
             return min(self.warm_up, changes)
@@ -180,17 +184,22 @@ class Bench:
         self._feeder.send(f"{prefix}orders", self._made("orders", warm, self._feeder.orders))
         early, early_sends = warm.outputs()
         self._until(system, lambda: system.settled(len(early), len(early_sends)))
-        system.hold()
+        if not self._plan.steady:
+            system.hold()
         say(f"{system.name}: publishing {load.changes:,} changes")
-        self._feeder.send(f"{prefix}orders", self._made("orders", load, self._feeder.orders))
+        orders = self._made("orders", load, self._feeder.orders)
         hits, sends = load.outputs()
         before = system.count("timers")
-        system.go()
+        if not self._plan.steady:
+            self._feeder.send(f"{prefix}orders", orders)
+            system.go()
         # Python peers are met at their first outputs; the share of the work that they stand for is left out.
         first = (system.count("timers") - before) / len(hits) if not isinstance(system, Carillon) else 0.0
         began, used = time.monotonic(), system.cpu()
         say(f"{system.name}: measuring (process {system.pid})")
         profiler = self._profile(system)
+        if self._plan.steady:
+            self._feeder.send(f"{prefix}orders", orders)
         self._until(system, lambda: system.settled(len(early | hits), len(early_sends | sends)))
         seconds, used = time.monotonic() - began, system.cpu() - used
         memory = peak_memory(system.pid)
