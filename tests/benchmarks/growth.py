@@ -1,9 +1,9 @@
 """Does the cost of a change stay the same as things grow? ``python -m tests.benchmarks.growth``.
 
 The shipped worker of the order join (``tests.benchmarks.order_join``: same workload, same provider that
-answers at once), with more rules, companies and workers, as many of the changes hit with all of them, and every company has a
-template of its own. The workers have seen twice as many changes before, and are not started anew. CPU seconds
-for 100,000 changes, of all workers.
+answers at once), with more rules, companies and workers. As many of the changes hit with all of them, and
+every company has a template of its own. The workers have seen twice as many changes before, and are not
+started anew. CPU seconds for 100,000 changes, of all workers.
 
 examples:
   python -m tests.benchmarks.growth --changes 20000 --rules 100,10000 --companies 100 --workers 1
@@ -83,8 +83,8 @@ def table(results: dict[Step, list[Result]], changes: int) -> Table:
         made.rows.append((*names, str(cost), f"{cost.middle / first:.2f}", str(memory), busy))
         made.values[f"{step.rules} rules {step.companies} companies {step.workers} workers"] = cost.middle
     made.notes = [
-        f"{changes:,} changes, a quarter of which hit, after {2 * changes:,} to warm up on; timers, sends and "
-        "delivery log included"
+        f"{changes:,} changes, a quarter of which hit, after {2 * changes:,} to warm up on; timers, sends "
+        "and delivery log included"
     ]
     return made
 

@@ -125,8 +125,8 @@ class Plan:
     """Of ours, which has no compiler to warm up; None: as many as the others."""
 
     steady: bool = False
-    """The measured changes come while the system is at work, as the warm-up did: nothing is held back, started
-    anew, or compiled for the first time."""
+    """The measured changes come while the system is at work, as the warm-up did: nothing is held back, or
+    started anew."""
 
     def warm_up_of(self, key: str, changes: int) -> int:
         if key in _SLOW:
