@@ -29,8 +29,6 @@ _MOMENT = 0.1
 """Seconds for which it is known what waits."""
 _AGAIN = 5.0
 """Seconds between looks whether what a changelog held has been put back."""
-_RESTORES = 4
-"""Partitions restored at once: each has a thread and a consumer, and two cores are soon busy."""
 
 
 class Place(NamedTuple):
@@ -100,12 +98,10 @@ class Host:
             *(self.timers.pop(number).close() for number in self.timers.keys() - timers),
         )
         self.halted.clear()
-        turn = asyncio.Semaphore(_RESTORES)
 
         async def open_(place: Place, part: EntityPartition | SenderPartition) -> None:
-            async with turn:
-                if self.pauses == pauses:
-                    await self._open(place, part, pauses)
+            if self.pauses == pauses:
+                await self._open(place, part, pauses)
             if self.pauses != pauses:  # taken away again before it was open
                 await part.pause()
 

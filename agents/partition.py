@@ -122,7 +122,7 @@ class RocksDisk:
 
 
 class ReadLog(Protocol):
-    """``streams.kafka.changelog.read_changelog`` without its first two parameters."""
+    """``streams.kafka.changelog.ChangelogReader.read``."""
 
     async def __call__(
         self,

@@ -85,7 +85,7 @@ class RestoreProgress:
     def watching(
         self, read: Callable[..., Coroutine[Any, Any, int]]
     ) -> Callable[..., Coroutine[Any, Any, int]]:
-        """``read_changelog`` (its connection given already), which tells of itself here."""
+        """``ChangelogReader.read``, which tells of itself here."""
 
         async def watched(topic: str, partition: int, *given: Any) -> int:
             name = f"{topic}[{partition}]"

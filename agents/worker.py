@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from functools import cache as once
-from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -46,7 +45,7 @@ from streams.clock import SystemClock, clock_of
 from streams.domain.catalog import Catalog
 from streams.domain.ids import customer_key
 from streams.kafka.app import BatchApp, batch_app, run_worker
-from streams.kafka.changelog import read_changelog
+from streams.kafka.changelog import ChangelogReader
 from streams.kafka.credentials import broker_credentials
 from streams.kafka.offsets import Committed, Offsets
 from streams.kafka.partitioner import partition_for
@@ -101,7 +100,7 @@ class Worker:
         bound = [self._prefix + name for name in (*CHANGELOGS, *sources)]
         shared = Shared(
             disk=RocksDisk(settings.data),
-            read_log=self._progress.watching(partial(read_changelog, settings.broker, self._security)),
+            read_log=self._progress.watching(ChangelogReader(settings.broker, self._security).read),
             outputs=self._outputs,
             codec=codec,
             registry=self._registry,

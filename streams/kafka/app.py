@@ -9,6 +9,7 @@ from typing import Any
 
 import faust
 from faust.auth import OAuthCredentials, SASLCredentials
+from faust.tables import TableManager
 from faust.types import TP
 from faust.types.auth import CredentialsT
 from mode import CrashingSupervisor
@@ -16,6 +17,14 @@ from mode import CrashingSupervisor
 from streams.kafka.batches import Progress
 from streams.kafka.calm import calm_logs
 from streams.kafka.transport import SCHEME, BatchConsumer, BatchSettings
+
+
+class NoTables(TableManager):
+    """Faust waits for a second until all tables have been registered; there are none."""
+
+    async def on_start(self) -> None:
+        await self._update_channels()
+        await self.recovery.start()
 
 
 class BatchApp(faust.App):
@@ -135,6 +144,7 @@ def batch_app(
         # co-partitioned.
         "table_standby_replicas": 1,
         "store": "memory://",
+        "TableManager": NoTables,
         "topic_allow_declare": False,
         "topic_disable_leader": True,
         "stream_wait_empty": True,

@@ -173,11 +173,15 @@ class BroadcastReader:
                         offsets = self._new_offsets()
                     if goal is not None and not positions:
                         positions = dict.fromkeys(goal, 0)
-                        consumer.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in positions])
+                        # By number: to ask where a log begins costs a new consumer half a second. Where 0
+                        # is not there any more, auto.offset.reset finds the beginning.
+                        consumer.assign([TopicPartition(*place, 0) for place in positions])
                     elif goal is not None:
                         self._read_again_what_shrank(consumer, goal, positions)
                 if positions:
-                    self._take(consumer.consume(_BATCH, timeout=_POLL), positions)
+                    # A batch that is not full waits so long for more: not while somebody waits for it.
+                    poll = _POLL if self._caught_up.is_set() else _POLL / 10
+                    self._take(consumer.consume(_BATCH, timeout=poll), positions)
                 else:
                     self._stopping.wait(_POLL)
                 if goal is not None and self._reached(goal, positions):

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from streams.kafka.changelog import ChangelogError, PositionAheadOfLog, read_changelog
+from streams.kafka.changelog import ChangelogError, ChangelogReader, PositionAheadOfLog, read_changelog
 from streams.kafka.producer import BatchProducer
 from streams.stages.fencing import LogRecord
 
@@ -108,6 +108,62 @@ async def test_many_partitions_at_the_same_time(producer: BatchProducer, bootstr
     assert [(position, {row[2] for row in rows}) for position, rows in found] == [
         (100, {b"%d" % partition}) for partition in range(4)
     ]
+
+
+async def test_one_reader_reads_many_and_what_ends_one_ends_no_other(
+    producer: BatchProducer, bootstrap: str, topic: str
+) -> None:
+    for partition in range(3):
+        await producer.send(topic, [(b"k", b"%d" % n) for n in range(6_000)], partition=partition)
+    reader = ChangelogReader(bootstrap, {})
+    found: dict[int, list[LogRecord]] = {0: [], 1: [], 3: []}
+    threads: set[str] = set()
+
+    def refuse(records: list[LogRecord]) -> None:
+        threads.add(threading.current_thread().name)
+        raise ZeroDivisionError
+
+    outcomes = await asyncio.gather(
+        reader.read(topic, 0, None, found[0].extend),
+        reader.read(topic, 1, 5_000, found[1].extend),
+        reader.read(topic, 2, None, refuse),
+        reader.read(topic, 2, 6_001, refuse),
+        reader.read(topic, 3, None, found[3].extend),
+        reader.read(f"{topic}-unknown", 0, None, refuse),
+        return_exceptions=True,
+    )
+    assert {place: outcomes[place] for place in (0, 1)} == {0: 6_000, 1: 6_000}
+    assert [type(outcome) for outcome in outcomes[2:4]] == [ZeroDivisionError, PositionAheadOfLog]
+    assert outcomes[4] == 0
+    assert isinstance(
+        outcomes[5], ChangelogError | int
+    )  # the embedded broker makes a topic that is asked for
+    assert {number: [row[0] for row in rows] for number, rows in found.items()} == {
+        0: list(range(6_000)),
+        1: list(range(5_000, 6_000)),
+        3: [],
+    }
+    assert threads == {"restore"}
+    again: list[LogRecord] = []
+    assert await reader.read(topic, 2, None, again.extend) == 6_000
+    assert [row[0] for row in again] == list(range(6_000))
+
+
+async def test_a_reader_that_is_not_asked_lets_go_and_comes_back(
+    producer: BatchProducer, bootstrap: str, topic: str
+) -> None:
+    await producer.send(topic, [(b"k", b"v")], partition=1)
+    reader = ChangelogReader(bootstrap, {}, idle=0.0)
+    for _ in range(3):
+        threads = await _threads_that_read(reader, topic)
+        await asyncio.to_thread(threads[0].join, 60)
+        assert not threads[0].is_alive()
+
+
+async def _threads_that_read(reader: ChangelogReader, topic: str) -> list[threading.Thread]:
+    seen: list[threading.Thread] = []
+    assert await reader.read(topic, 1, None, lambda _: seen.append(threading.current_thread())) == 1
+    return seen
 
 
 async def test_without_a_broker_it_says_so() -> None:
