@@ -109,6 +109,25 @@ class Slot(msgspec.Struct, array_like=True):
         return any(sent == delivery_id for sent, _ in self.head.sent)
 
 
+class _Packed(msgspec.Struct, array_like=True, gc=False):
+    """A ``Slot`` whose parts are left as they are."""
+
+    head: msgspec.Raw
+    row: msgspec.Raw
+    successor: msgspec.Raw
+
+
+class _Beginning(msgspec.Struct, array_like=True, gc=False):
+    """A ``Head`` as far as ``due``."""
+
+    version: int
+    rule_version: int
+    transition: int
+    sent: msgspec.Raw
+    until: int
+    due: int
+
+
 class EntityFacts(msgspec.Struct, array_like=True, gc=False):
     """The newest change of an entity, as it came; all its pending messages are rendered from it."""
 
@@ -132,7 +151,10 @@ class SlotName(msgspec.Struct, frozen=True):
 _encode = msgspec.msgpack.Encoder().encode
 decode_head = msgspec.msgpack.Decoder(Head).decode
 _rows = msgspec.msgpack.Decoder(tuple[Row, Row | None]).decode
-_slot = msgspec.msgpack.Decoder(Slot).decode
+_packed = msgspec.msgpack.Decoder(_Packed).decode
+_beginning = msgspec.msgpack.Decoder(_Beginning).decode
+_PAIR = b"\x92"
+"""Begins an array of two."""
 decode_facts = msgspec.msgpack.Decoder(EntityFacts).decode
 
 
@@ -287,21 +309,41 @@ class Flushed:
 
 
 def restored(store: KeyValue, records: Sequence[tuple[bytes, bytes | None]]) -> list[Write]:
-    """The writes that bring ``store`` up to these changelog records (the newest of a key holds)."""
+    """The writes that bring ``store`` up to these changelog records (the newest of a key holds). Slots are
+    taken apart, not read: what they say is the same in the store."""
     newest = dict(records)
-    table = SlotTable(store)
-    slots = {key[1:]: raw for key, raw in newest.items() if key.startswith(SLOT_TAG)}
-    table.load(slots)
-    for key, raw in slots.items():
-        table.put(key, _slot(raw) if raw is not None else None)
-    flushed = table.flush()
-    writes = flushed.writes
+    slots = [(key[1:], raw) for key, raw in newest.items() if key.startswith(SLOT_TAG)]
+    writes: list[Write] = []
+    pending = int.from_bytes(store.get("meta", PENDING) or b"", "big")
+    for (key, raw), held in zip(slots, store.get_many("slots", [key for key, _ in slots]), strict=True):
+        due = until = was_due = was_until = -1
+        if held is not None:
+            before = _beginning(held)
+            was_due, was_until = before.due, before.until
+        if raw is None:
+            writes.append(("slots", key, None))
+        else:
+            packed = _packed(raw)
+            head = bytes(packed.head)
+            place = _beginning(head)
+            due, until = place.due, place.until
+            writes.append(("slots", key, head))
+            if due >= 0:
+                rows = b"".join((_PAIR, packed.row, packed.successor))
+                writes.append(("due", due_key(due, key), rows))
+        if was_due >= 0 and was_due != due:
+            writes.append(("due", due_key(was_due, key), None))
+        if until != was_until:
+            if was_until >= 0:
+                writes.append(("expiry", due_key(was_until, key), None))
+            if until >= 0:
+                writes.append(("expiry", due_key(until, key), b""))
+        pending += (due >= 0) - (was_due >= 0)
     for key, raw in newest.items():
         if key.startswith(ENTITY_TAG):
             writes.append(("entities", key[1:], raw))
         elif key.startswith(META_TAG):
             writes.append(("meta", key, raw))
-    pending = int.from_bytes(store.get("meta", PENDING) or b"", "big") + flushed.pending
     writes.append(("meta", PENDING, pending.to_bytes(8, "big")))
     return writes
 
