@@ -235,6 +235,8 @@ class Carillon(System):
         self.name = "carillon" if sends else "carillon, entity agents"
         self.sends = sends
         self._settings = dict(settings or {})
+        self.patience = DEADLINE
+        """Seconds to get ready in: it may have much to restore."""
         self.pending = 0
         """How many timers are left when it has settled."""
         self._seen: dict[str, Any] = {}
@@ -298,7 +300,7 @@ class Carillon(System):
     def go(self) -> None:
         """Returns when it is at work: restored, and a member of the group."""
         self.start()
-        end = time.monotonic() + DEADLINE
+        end = time.monotonic() + self.patience
         while not self.status().get("ready"):
             self.check()
             if time.monotonic() > end:

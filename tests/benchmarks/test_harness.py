@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from console.capacity import Measured
 from deploy.local_kafka import LocalKafka
 from tests.benchmarks import __main__ as everything
 from tests.benchmarks import growth, recovery, report, timers, worker_timers
+from tests.benchmarks.commands import DAY, Commands
+from tests.benchmarks.fill import Changelog
 from tests.benchmarks.load import Load
 from tests.benchmarks.measure import BenchError, Spread, Table, cpu, number, peak_memory, save
 from tests.benchmarks.order_join import Bench, Plan
@@ -93,6 +96,16 @@ def test_a_part_that_is_run_again_keeps_the_others_and_a_resumed_run_leaves_out_
     }
 
 
+def test_what_goes_into_the_changelog_is_what_the_stage_would_have_written() -> None:
+    load = Load(0, rules=4, companies=2, customers=10, refusing=False)
+    changelog, commands = Changelog(load), Commands(load)
+    now = time.time_ns() // 1_000_000
+    for order in range(3):
+        due = now + DAY + order
+        timer = commands.remind(order, due)
+        assert changelog.records(timer, due, now) == changelog.by_the_stage(timer, now)
+
+
 @pytest.mark.parametrize("who", ["store", "slots"])
 def test_timers_in_a_store(who: str, tmp_path: Path) -> None:
     paces = timers.own(who, tmp_path, [0, 400], 100)
@@ -145,8 +158,8 @@ def test_a_system_whose_outputs_differ_counts_for_nothing(
 def test_timers_through_the_whole_worker(local_kafka: LocalKafka, tmp_path: Path) -> None:
     world = World(local_kafka.bootstrap, tmp_path, partitions=2, in_flight=100)
     try:
-        world.set_up()
-        table = worker_timers.rates(world, pending=100, count=100, runs=1)
+        world.set_up(pending=300)
+        table = worker_timers.rates(world, count=100, runs=1)
         through = worker_timers.end_to_end(world, backlog=100, seconds=2)
         after = recovery.measure(world, seconds=6)
     finally:

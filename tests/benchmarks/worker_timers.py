@@ -35,6 +35,7 @@ from schemas.codec import encode_json
 from schemas.records import DeliveryState, Timer
 from streams.domain.ids import entity_key
 from tests.benchmarks import ending, recovery
+from tests.benchmarks.commands import DAY, HOUR
 from tests.benchmarks.load import Feeder
 from tests.benchmarks.measure import (
     MIB,
@@ -49,7 +50,7 @@ from tests.benchmarks.measure import (
     save,
     say,
 )
-from tests.benchmarks.world import DAY, HOUR, World, now_ms, sent_at, until_sent
+from tests.benchmarks.world import World, now_ms, sent_at, until_sent
 
 OTHER = 7
 """Number of the company whose messages a burst of the others must not delay."""
@@ -60,19 +61,13 @@ _STEADY = 20.0
 # --- rates
 
 
-def rates(world: World, pending: int, count: int, runs: int) -> Table:
-    """``pending`` reminders are there when the measuring begins."""
+def rates(world: World, count: int, runs: int) -> Table:
     made = Table(
         "timers-worker",
         "Timers through the whole worker, per CPU second",
         ("", "timers/s", "CPU s per 100,000", "RSS MB", "bytes each on disk", "load"),
     )
     far = now_ms() + 10 * DAY
-    while world.next < pending:
-        more = world.fresh(min(100_000, pending - world.next))
-        say(f"arming {world.next:,} of {pending:,}")
-        world.send(world.commands.remind(n, far + n % DAY) for n in more)
-        world.settled(world.next)
     there, said = world.next, world.commands
     found: dict[str, list[float]] = {what: [] for what in ("armed", "moved", "sent", "cancelled")}
     loads: dict[str, list[float]] = {what: [] for what in found}
@@ -91,7 +86,7 @@ def rates(world: World, pending: int, count: int, runs: int) -> Table:
             world.worker.hold()
             world.send(map(command, fresh))
             world.worker.go()
-            used = world.worker.cpu()
+            began, used = time.monotonic(), world.worker.cpu()
             world.settled(left)
             used = world.worker.cpu() - used
             found[what].append(count / used)
@@ -99,6 +94,7 @@ def rates(world: World, pending: int, count: int, runs: int) -> Table:
             say(f"{what}: {count / used:,.0f} per CPU second")
             memory = max(memory, peak_memory(world.worker.pid) / MIB)
             if what == "armed":
+                world.arming = (time.monotonic() - began) * 1000 / count
                 disk = folder_size(world.place.folder / "data") / (there + count)
     sent = sum(record.state == DeliveryState.SENT for record in world.log(mark))
     if sent != count * runs:
@@ -142,7 +138,7 @@ def lateness(world: World, burst: int) -> Table:
         beside = [n for n in world.fresh(2_000) if _is_other(world, n)]
         mails = [n for n in world.fresh(220) if not _is_other(world, n)]
         # Time enough to have them all armed before the first is due.
-        begin = now_ms() + 10_000 + count
+        begin = now_ms() + 10_000 + int(2 * world.arming * count)
         window = {"steady mixed load": int(_STEADY * 1000), "spread over one second": 1_000}.get(what, 1)
         # Those beside it come throughout the burst and the ten seconds after it.
         dues = {n: begin + dice.randrange(window) for n in mine}
@@ -255,8 +251,8 @@ def measure(
     with LocalKafka() as kafka, tempfile.TemporaryDirectory(prefix="carillon-bench-") as folder:
         world = World(kafka.bootstrap, Path(folder), partitions, in_flight)
         try:
-            world.set_up()
-            yield rates(world, pending, count, runs)
+            world.set_up(pending)
+            yield rates(world, count, runs)
             yield lateness(world, burst)
             yield end_to_end(world, count, _STEADY)
             yield recovery.measure(world, seconds=seconds)

@@ -6,105 +6,35 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from schemas.codec import encode_json
 from schemas.records import (
-    Change,
-    Channel,
-    ClearScope,
     Delivery,
     DeliveryState,
-    Details,
-    EntityKind,
-    Facts,
-    Operation,
     Timer,
-    TimerOp,
-    Unit,
 )
 from streams.domain.ids import customer_key, reference_key
 from streams.kafka.partitioner import partition_for
+from tests.benchmarks.commands import Commands, reminders
+from tests.benchmarks.fill import fill
 from tests.benchmarks.load import Feeder, Load
 from tests.benchmarks.measure import BenchError, say
 from tests.benchmarks.systems import DEADLINE, Carillon, Place
-from tests.support.shop import reminder
 
-HOUR = 3_600_000
-DAY = 24 * HOUR
+SLOWEST_REBUILD = 5_000
+"""Timers a second."""
 
 
-class Commands:
-    """What entity agents would write to the timers topic."""
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """Of a worker with an empty disk: seconds from its start until it was at work, and CPU seconds."""
 
-    def __init__(self, load: Load) -> None:
-        self._load = load
-        self._versions: dict[int, int] = {}
-
-    def _facts(self, order: int, status: str, scheduled_at: int | None) -> Facts:
-        _, customer = self._load.place_of(order)
-        return Facts(status_id=status, customer_id=f"cust-{customer}", scheduled_at=scheduled_at)
-
-    def _command(self, order: int, op: TimerOp, status: str, at: int | None, **fields: Any) -> Timer:
-        company, customer = self._load.place_of(order)
-        version = self._versions[order] = self._versions.get(order, 0) + 1
-        now = time.time_ns() // 1_000_000
-        event = f"order-{order}-{version}"
-        change = Change(
-            company=f"c{company}",
-            entity_id=f"order-{order}",
-            operation=Operation.UPDATE if version > 1 else Operation.CREATE,
-            event_id=event,
-            version=version,
-            occurred_at=now,
-            after=self._facts(order, status, at),
-            details=Details(number=str(order), title="Chain, cassette and brakes", currency="PLN"),
-        )
-        fields = {"anchor": event, "event_id": event} | fields
-        return Timer(
-            op=op,
-            company=f"c{company}",
-            kind=EntityKind.ORDER,
-            entity_id=f"order-{order}",
-            customer_id=f"cust-{customer}",
-            entity_version=version,
-            occurred_at=now,
-            status_id=status,
-            change=encode_json(change),
-            **fields,
-        )
-
-    def remind(self, order: int, due: int, rule_id: str = "rem") -> Timer:
-        """A reminder at ``due``, new or moved."""
-        at = due + HOUR
-        rule = {"rule_id": rule_id, "rule_version": 1, "anchor": str(at), "event_id": ""}
-        return self._command(order, TimerOp.ARM, "new", at, **rule)
-
-    def notify(self, order: int) -> Timer:
-        """A message that goes at once."""
-        return self._command(order, TimerOp.ARM, "s0", None, rule_id="r0", rule_version=1)
-
-    def changed(self, order: int) -> Change:
-        """Of an order that nobody knew, to the status that a rule is about."""
-        company, _ = self._load.place_of(order)
-        version = self._versions[order] = self._versions.get(order, 0) + 1
-        return Change(
-            company=f"c{company}",
-            entity_id=f"order-{order}",
-            operation=Operation.UPDATE,
-            event_id=f"order-{order}-{version}",
-            version=version,
-            occurred_at=now_ms(),
-            before=self._facts(order, "new", None),
-            after=self._facts(order, "s0", None),
-            details=Details(number=str(order), title="Chain, cassette and brakes", currency="PLN"),
-        )
-
-    def cancel(self, order: int) -> Timer:
-        scope = {"scope": ClearScope.ALL, "reason": "entity_deleted", "anchor": "", "event_id": ""}
-        return self._command(order, TimerOp.CLEAR, "new", None, **scope)
+    pending: int
+    records: int
+    seconds: float
+    cpu: float
 
 
 class World:
@@ -125,24 +55,35 @@ class World:
         self.commands = Commands(self.load)
         self.next = 0
         """Number of the next order."""
+        self.rebuilt: Rebuilt | None = None
+        """What the start cost."""
+        self.arming = 1.0
+        """Milliseconds that a timer took to be armed, by the clock."""
 
-    def set_up(self) -> None:
+    def set_up(self, pending: int = 0) -> None:
+        """Starts the worker with so many reminders that are due in ten days."""
         asyncio.run(self.worker.set_up(self.place, self.load))
         prefix = self.place.prefix
         self.feeder.references(prefix, self.load)
-        rules = [
-            reminder(
-                1, Unit.HOURS, EntityKind.ORDER, id_=id_, channel=channel, company=f"c{n}", template_id="t"
-            )
-            for n in range(self.load.companies)
-            for id_, channel in (("rem", Channel.SMS), ("mail", Channel.EMAIL))
-        ]
+        rules = list(reminders(self.load))
         encode = self.feeder.codec.encode
         self.feeder.send(f"{prefix}rules", [(reference_key(r.company, r.id), encode(r)) for r in rules])
         self.feeder.send(f"{prefix}customer-consents", self.feeder.consents(self.load))
-        say("the worker reads its customers")
-        self.worker.start()
-        self.settled(0)
+        if pending:
+            say(f"{pending:,} timers go into the changelog")
+            fill(self.place.bootstrap, f"{prefix}timers-changelog", self.place.partitions, self.load, pending)
+            self.commands, self.next = Commands(self.load, pending), pending
+            self.worker.patience += pending / SLOWEST_REBUILD
+        say("the worker reads its customers and its changelog")
+        began = time.monotonic()
+        self.worker.go()
+        self.rebuilt = Rebuilt(
+            pending,
+            sum(self.worker.ends("timers-changelog").values()),
+            time.monotonic() - began,
+            self.worker.cpu(),
+        )
+        self.settled(pending)
 
     def send(self, commands: Iterable[Timer]) -> None:
         encode = self.feeder.codec.encode
@@ -164,13 +105,14 @@ class World:
             progress = worker.progress()
             if progress != last:
                 last, moved = progress, time.monotonic()
-            if time.monotonic() - moved > DEADLINE:
-                raise BenchError(f"the worker has stood still for {DEADLINE:.0f} s: {worker.status()}")
+            if time.monotonic() - moved > worker.patience:
+                raise BenchError(f"the worker has stood still for {worker.patience:.0f} s: {worker.status()}")
             time.sleep(0.25)
 
     def beside(self, name: str) -> Carillon:
         """Another worker of the same group, not started, with a disk of its own."""
         other = Carillon(settings={"instance_id": f"bench-{name}"})
+        other.patience = self.worker.patience
         other.join(self.worker, replace(self.place, folder=self.place.folder.with_name(name)))
         return other
 
