@@ -22,7 +22,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import msgspec
@@ -46,7 +48,7 @@ from streams.state.rocks import RocksStore, SharedMemory
 from tests.benchmarks import ending
 from tests.benchmarks.builds import peer_python
 from tests.benchmarks.measure import Table, machine, number, save, say
-from tests.benchmarks.peers.handover import CHANNEL, COMPANY, CROWD, Played, Timer, play
+from tests.benchmarks.peers.handover import CHANNEL, COMPANY, CROWD, Played, Timer, far_timers, play
 from tests.benchmarks.timers import DAY, STORES, Chosen, place, row_of
 from tests.support.shop import reminder
 
@@ -63,17 +65,18 @@ _encode = msgspec.msgpack.Encoder().encode
 class Slots:
     """Our stores, and the rows of each that are ready."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, marks: Iterable[int] = range(STORES)) -> None:
+        """``marks``: only these of them."""
         memory, catalog = SharedMemory(), Catalog()
         for company in ("c0", "c1", "c2"):
             catalog.apply(reminder(1, id_="sms", company=company, channel=Channel.SMS))
             catalog.apply(reminder(1, id_="mail", company=company, channel=Channel.EMAIL))
-        self._stores = [RocksStore(folder / f"p{n}", FAMILIES, cache=memory) for n in range(STORES)]
-        self._ready = [ReadyRows(store, catalog) for store in self._stores]
+        self._stores = {n: RocksStore(folder / f"p{n}", FAMILIES, cache=memory) for n in marks}
+        self._ready = {n: ReadyRows(store, catalog) for n, store in self._stores.items()}
         self._payload = Chosen().payload
 
     def close(self) -> None:
-        for store in self._stores:
+        for store in self._stores.values():
             store.close()
 
     def put(self, timers: Sequence[Timer]) -> None:
@@ -101,8 +104,8 @@ class Slots:
             self._ready[mark].moved(done.moved)
 
     def due(self, now: int) -> Iterator[list[Timer]]:
-        for store, ready in zip(self._stores, self._ready, strict=True):
-            names = ready.take(now, ROOMS, LIMIT)
+        for mark, store in self._stores.items():
+            names = self._ready[mark].take(now, ROOMS, LIMIT)
             if not names:
                 continue
             keys = [key for _, key in names]
@@ -125,6 +128,21 @@ class Slots:
             slot = SlotName(_COMPANY.get(line, "c2"), EntityKind.ORDER, name, f"cust-{text}", rule, "")
             found.setdefault(int(text) % STORES, []).append((slot_key(slot), due))
         yield from found.items()
+
+
+def fill(folder: Path, count: int) -> None:
+    """The same as ``peers.handover.fill``, by two processes, each of which has half of the stores."""
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        halves = [pool.submit(_fill, folder, range(first, STORES, 2), count) for first in range(2)]
+        for half in halves:
+            half.result()
+
+
+def _fill(folder: Path, marks: range, count: int) -> None:
+    store = Slots(folder, marks)
+    for block in far_timers(count):
+        store.put([timer for place, timer in enumerate(block) if place % STORES in marks])
+    store.close()
 
 
 def measure(
@@ -210,9 +228,10 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--numbers", type=int, nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args(given)
     if options.folder is not None:
+        fill(options.folder, options.numbers[0])
         store = Slots(options.folder)
         try:
-            for line in play("slots", store, *options.numbers):
+            for line in play("slots", store, *options.numbers, filled=True):
                 sys.stdout.write(line + "\n")
         finally:
             store.close()

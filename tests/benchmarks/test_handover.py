@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.handover import Slots, table
-from tests.benchmarks.peers.handover import Play, Scene, Timer, fill, summary
+from tests.benchmarks.handover import Slots, fill, table
+from tests.benchmarks.peers.handover import Play, Scene, Timer, summary
 
 SCENE = Scene("tiny", 300, 100, after=200)
 
 
 def test_our_stores_hand_everything_over_once(tmp_path: Path) -> None:
+    fill(tmp_path, 200)
     store = Slots(tmp_path)
     try:
-        fill(store, 200)
         played = Play("slots", store, 200).scene(SCENE)
     finally:
         store.close()

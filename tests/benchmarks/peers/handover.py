@@ -75,12 +75,17 @@ def now_ms() -> float:
     return time.time_ns() / 1e6
 
 
-def fill(store: Store, count: int) -> None:
-    """``count`` timers that are due in the days to come."""
+def far_timers(count: int) -> Iterator[list[Timer]]:
+    """``count`` timers that are due in the days to come, by 10,000."""
     begin = int(now_ms()) + DAY
     for first in range(0, count, 10_000):
         block = range(first, min(first + 10_000, count))
-        store.put([(f"{FAR}-{n}", begin + n * 2_654_435_761 % (30 * DAY)) for n in block])
+        yield [(f"{FAR}-{n}", begin + n * 2_654_435_761 % (30 * DAY)) for n in block]
+
+
+def fill(store: Store, count: int) -> None:
+    for timers in far_timers(count):
+        store.put(timers)
 
 
 class Play:
@@ -164,9 +169,12 @@ def summary(found: list[float]) -> list[float]:
     return [len(ordered), ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)], ordered[-1]]
 
 
-def play(who: str, store: Store, pending: int, steady: int, burst: int) -> Iterator[str]:
-    """One JSON line for each scene."""
-    fill(store, pending)
+def play(
+    who: str, store: Store, pending: int, steady: int, burst: int, *, filled: bool = False
+) -> Iterator[str]:
+    """One JSON line for each scene. ``filled``: what is pending is there already."""
+    if not filled:
+        fill(store, pending)
     stage = Play(who, store, pending)
     for scene in scenes(steady, burst):
         yield json.dumps(asdict(stage.scene(scene)))
