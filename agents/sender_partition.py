@@ -27,6 +27,7 @@ from streams.kafka.changelog import PositionAheadOfLog, PositionGone
 from streams.stages.delivery import DeliveryStage, consent_writes, forget_consents, overtaken
 from streams.stages.fencing import Fenced, LogRecord
 from streams.stages.firing import Options, Withdrawn
+from streams.stages.ready import Room
 from streams.stages.round import EVENTS_SOURCE, SOURCE, DeliveryRound, InquiryOrder, SendOrder
 from streams.stages.slots import FAMILIES, restored, snapshot
 
@@ -191,7 +192,9 @@ class SenderPartition:
                 timers.append((record.offset, decoded))
         await self._shared.outputs.dead_letters(dead)
         async with self._lock:
-            await self._round(lambda now: self._stage.commands(timers, batch.next_offset, now))
+            await self._round(
+                lambda now: self._stage.commands(timers, batch.next_offset, now, self._rooms(now))
+            )
         self._shared.metrics.records.labels("timers").inc(len(batch.records))
         self._wake.set()
 
@@ -263,8 +266,14 @@ class SenderPartition:
                 swept = await self._round(self._stage.sweep)
                 forgot = await self._round(self._stage.forget)
             if not self._gate.closed():
-                due = await self._round(lambda now: self._stage.due(now, self._capacity.rooms(now)))
+                due = await self._round(lambda now: self._stage.due(now, self._rooms(now)))
         return answered or any(round_ is not None for round_ in (swept, forgot, due))
+
+    def _rooms(self, now: int) -> Mapping[Channel, Room]:
+        """What may go now; nothing while the partition is about to leave, or may not send yet."""
+        if self._pump is None or self._gate.closed():
+            return {}
+        return self._capacity.rooms(now)
 
     async def _answers(self, now: int) -> bool:
         sent, self._sent = self._sent[:_ANSWERS], self._sent[_ANSWERS:]

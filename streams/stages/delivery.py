@@ -7,6 +7,7 @@ says and calls ``committed`` once its writes are in the store. One call at a tim
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
@@ -38,6 +39,7 @@ from streams.stages.slots import (
     ENTITY_TAG,
     IN_FLIGHT,
     PENDING,
+    Slot,
     SlotName,
     decode_facts,
     due_key,
@@ -92,8 +94,15 @@ class DeliveryStage:
 
     # --- input ------------------------------------------------------------------------------------
 
-    def commands(self, timers: Sequence[tuple[int, Timer]], next_offset: int, now: int) -> DeliveryRound:
-        """Works on a batch of (offset, command); repeats of what the store has seen change nothing."""
+    def commands(
+        self,
+        timers: Sequence[tuple[int, Timer]],
+        next_offset: int,
+        now: int,
+        rooms: Mapping[Channel, Room] = MappingProxyType({}),
+    ) -> DeliveryRound:
+        """Works on a batch of (offset, command); repeats of what the store has seen change nothing. What is
+        due at once goes with the same round where ``rooms`` has room and nobody waits for it."""
         round_, entities = self._begin(now)
         fresh = [timer for offset, timer in timers if offset >= self.source]
         entities.load([facts_key(timer) for timer in fresh])
@@ -110,6 +119,11 @@ class DeliveryStage:
                 clear(timer, round_, entities, self._catalog)
             elif timer.reason == LOCATION_CHANGED:
                 look_again(timer, round_, entities, self._catalog)
+        if keys := self._ready.at_once(round_.table.due_at_once(now), rooms):
+            customers = self._customers(keys)
+            for key in keys:
+                self._look_at(key, round_.table.change(key), round_, entities, customers[key], rooms)
+            self._begun(round_)
         entities.flush(round_)
         return round_.finish(next_offset if next_offset > self.source else None)
 
@@ -175,19 +189,20 @@ class DeliveryStage:
         if not names:
             return None
         try:
-            round_, entities = self._look(
-                names, now, {channel: room.provider for channel, room in rooms.items()}
-            )
+            round_, entities = self._look(names, now, rooms)
         except BaseException:
             self._ready.moved(names)  # a schema must be fetched first: they are still due
             raise
         entities.flush(round_)
-        self._in_flight |= {order.key: order.attempt for order in round_.sends}
-        self._in_flight |= {order.key: order.attempt for order in round_.inquiries}
+        self._begun(round_)
         return round_.finish(None)
 
+    def _begun(self, round_: DeliveryRound) -> None:
+        self._in_flight |= {order.key: order.attempt for order in round_.sends}
+        self._in_flight |= {order.key: order.attempt for order in round_.inquiries}
+
     def _look(
-        self, names: Sequence[tuple[int, bytes]], now: int, providers: Mapping[Channel, str]
+        self, names: Sequence[tuple[int, bytes]], now: int, rooms: Mapping[Channel, Room]
     ) -> tuple[DeliveryRound, Entities]:
         round_, entities = self._begin(now)
         keys = [key for _, key in names]
@@ -198,11 +213,20 @@ class DeliveryStage:
             slot = round_.table.get(key)
             if slot is None or slot.row is None or slot.row.due != due:
                 continue  # moved or gone since it was read
-            in_flight = key in self._in_flight
-            self._firing.look(
-                key, slot, round_, entities, customers[key], in_flight=in_flight, providers=providers
-            )
+            self._look_at(key, slot, round_, entities, customers[key], rooms)
         return round_, entities
+
+    def _look_at(
+        self,
+        key: bytes,
+        slot: Slot,
+        round_: DeliveryRound,
+        entities: Entities,
+        customer: Customer | None,
+        rooms: Mapping[Channel, Room],
+    ) -> None:
+        in_flight = key in self._in_flight
+        self._firing.look(key, slot, round_, entities, customer, in_flight=in_flight, rooms=rooms)
 
     def final_check(self, order: SendOrder, now: int) -> Withdrawn | None:
         """Immediately before the provider call (P3): has anything been withdrawn since the intent, or

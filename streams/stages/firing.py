@@ -24,6 +24,7 @@ from streams.domain.messages import (
 from streams.domain.reasons import Reason
 from streams.domain.repeats import Recent, kept, remembers, repeated
 from streams.stages.arming import Entities, pending_of, settle
+from streams.stages.ready import Room
 from streams.stages.round import DeliveryRound, InquiryOrder, SendOrder
 from streams.stages.slots import Intent, Row, Slot, SlotName, name_of, prefix_of, scheduled_of
 
@@ -80,9 +81,9 @@ class Firing:
         customer: Customer | None,
         *,
         in_flight: bool,
-        providers: Mapping[Channel, str],
+        rooms: Mapping[Channel, Room],
     ) -> None:
-        """The row's next look has come. ``providers``: by whom messages go now."""
+        """The row's next look has come. ``rooms``: by whom messages go now."""
         row = slot.row
         assert row is not None
         if row.state == DeliveryState.SENDING:
@@ -117,7 +118,7 @@ class Firing:
             if unwanted is not None:
                 decision = End(DeliveryState.SUPPRESSED, unwanted)
         if isinstance(decision, Send):
-            self._intend(key, slot, row, decision, round_, entity.facts.location_id, providers)
+            self._intend(key, slot, row, decision, round_, entity.facts.location_id, rooms)
         elif isinstance(decision, Hold):
             self._hold(key, slot, row, decision, round_)
         elif isinstance(decision, Wait):
@@ -133,13 +134,13 @@ class Firing:
         send: Send,
         round_: DeliveryRound,
         location_id: str,
-        providers: Mapping[Channel, str],
+        rooms: Mapping[Channel, Room],
     ) -> None:
         channel = Channel.SMS if isinstance(send.message, SmsMessage) else Channel.EMAIL
         row.attempt += 1
         row.state = DeliveryState.SENDING
         row.waiting_since = -1
-        provider = providers.get(channel, "")
+        provider = rooms[channel].provider if channel in rooms else ""
         row.intent = self._intent(channel, send.message, round_.now, provider)
         order = SendOrder(
             key=key,

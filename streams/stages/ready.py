@@ -89,6 +89,21 @@ class ReadyRows:
             self._take(channel, rooms.get(channel, _NONE), limit, taken)
         return taken
 
+    def at_once(self, names: Iterable[_Name], rooms: Mapping[Channel, Room]) -> list[bytes]:
+        """Those of the new rows that may go without waiting here: their channel has room for them, and no
+        other row waits for it."""
+        busy = {channel for channel, queues in self._queues.items() if queues}
+        busy |= {channel for channel, _ in self._left}
+        left = {channel: room.count for channel, room in rooms.items() if channel not in busy}
+        going: list[bytes] = []
+        for _, key in names:
+            channel, company = self._line(key)
+            if channel is None or left.get(channel, 0) <= 0 or company in rooms[channel].companies:
+                continue
+            left[channel] -= 1
+            going.append(key)
+        return going
+
     def _take(self, channel: Channel | None, room: Room, limit: int, taken: list[_Name]) -> None:
         companies = self._queues.get(channel)
         if not companies:

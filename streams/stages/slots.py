@@ -211,7 +211,7 @@ class SlotTable:
         self._store = store
         self._slots: dict[bytes, Slot | None] = {}
         self._made: dict[bytes, dict[bytes, None]] = {}  # keys of new slots, by entity prefix
-        self._before: dict[bytes, tuple[int, int, Row | None]] = {}  # due, until and row in the store
+        self._before: dict[bytes, tuple[int, int]] = {}  # due and until in the store
         self._dirty: dict[bytes, None] = {}
 
     def load(self, keys: Iterable[bytes]) -> None:
@@ -232,7 +232,7 @@ class SlotTable:
             raw = rows.get(key)
             row, successor = _rows(raw) if raw is not None else (None, None)
             self._slots[key] = Slot(head, row, successor)
-            self._before[key] = (head.due, head.until, row)
+            self._before[key] = (head.due, head.until)
 
     def get(self, key: bytes) -> Slot | None:
         if key not in self._slots:
@@ -263,12 +263,18 @@ class SlotTable:
         found = ((key, self._slots[key]) for key in sorted(keys))
         return [(key, slot) for key, slot in found if slot is not None and slot.row is not None]
 
+    def due_at_once(self, now: int) -> list[tuple[int, bytes]]:
+        """The pending messages that this round has made and whose moment has come."""
+        made = (key for keys in self._made.values() for key in keys)
+        rows = ((key, slot.row) for key in made if (slot := self._slots[key]) is not None)
+        return [(row.due, key) for key, row in rows if row is not None and row.due <= now]
+
     def flush(self) -> Flushed:
         """What the changed slots want written."""
         done = Flushed()
         for key in self._dirty:
             slot = self._slots[key]
-            due, until, row = self._before.get(key, (-1, -1, None))
+            due, until = self._before.get(key, (-1, -1))
             if slot is None:
                 done.changelog.append((SLOT_TAG + key, None))
                 done.writes.append(("slots", key, None))
@@ -283,16 +289,16 @@ class SlotTable:
                 done.writes.append(("due", due_key(due, key), None))
             if slot is not None and slot.row is not None:
                 done.writes.append(("due", due_key(now_due, key), _encode((slot.row, slot.successor))))
-                # Also one that stays where it was: it may have been taken from there to be looked at. Only
-                # what is on its way to the provider is not looked at again before there is an answer.
-                if due != now_due or slot.row is not row or slot.row.state != DeliveryState.SENDING:
+                # Also one that stays where it was: it may have been taken from there to be looked at. What is
+                # on its way to the provider is not looked at again before there is an answer.
+                if slot.row.state != DeliveryState.SENDING:
                     done.moved.append((now_due, key))
             if until >= 0 and until != now_until:
                 done.writes.append(("expiry", due_key(until, key), None))
             if now_until >= 0 and until != now_until:
                 done.writes.append(("expiry", due_key(now_until, key), b""))
             done.pending += (now_due >= 0) - (due >= 0)
-            self._before[key] = (now_due, now_until, slot.row if slot is not None else None)
+            self._before[key] = (now_due, now_until)
         self._dirty.clear()
         return done
 

@@ -7,7 +7,7 @@ not finished comes again. ``lose_disks`` rebuilds every store from its changelog
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -45,10 +45,11 @@ from tests.support.shop import ann, at, shop
 PARTITIONS = 3
 _Changelog = list[tuple[bytes, bytes | None]]
 
-CrashPoint = Literal["", "clears", "timers", "state", "commands", "log", "intent", "call"]
+CrashPoint = Literal["", "clears", "timers", "state", "commands", "log", "intent log", "intent", "call"]
 """Where the worker dies next: after the entity agent's clears, after its timers, or before its store is
-written; before a sender's store is written, before its log records, before the provider is called, or after
-the provider has taken the message and before anybody wrote that down."""
+written; before a sender's store is written, before its log records (among them those of intents or not),
+before the provider is called, or after the provider has taken the message and before anybody wrote that
+down."""
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -354,13 +355,16 @@ class Topology:
             if round_ is not None:
                 self.carry_out(stage, round_)
                 moved = True
-        rooms = dict.fromkeys(Channel, Room(self.capacity, "fake"))
+        rooms = self._rooms()
         for number, sender in enumerate(self.senders):
             for step in (sender.sweep(self.now), sender.due(self.now, rooms), sender.forget(self.now)):
                 if step is not None:
                     self.carry_out_delivery(number, step)
                     moved = True
         return moved
+
+    def _rooms(self) -> Mapping[Channel, Room]:
+        return dict.fromkeys(Channel, Room(self.capacity, "fake"))
 
     def _read_topics(self) -> None:
         """Every stage works on what it has not read, as one batch."""
@@ -375,9 +379,8 @@ class Topology:
             timers = self.commands[number]
             if sender.source < len(timers):
                 numbered = list(enumerate(timers))[sender.source :]
-                self.carry_out_delivery(
-                    number, sender.commands(numbered, len(timers), self.now), len(timers), "commands"
-                )
+                done = sender.commands(numbered, len(timers), self.now, self._rooms())
+                self.carry_out_delivery(number, done, len(timers), "commands")
             events = self.events[number]
             if sender.events_source < len(events):
                 happened = list(enumerate(events))[sender.events_source :]
@@ -414,7 +417,7 @@ class Topology:
         self._changelogs[number] += round_.changelog
         store.write([*round_.writes, *round_.after(stage.pending)])
         stage.committed(round_)
-        self._point("log")
+        self._point("intent log" if round_.sends else "log")
         self._tell(round_.log)
         store.write(stage.logged(round_))
         for suppression in round_.suppressions:

@@ -8,7 +8,16 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from schemas.records import FINAL_STATES, Channel, EntityKind, Rule, Template, TemplateText, Trigger
+from schemas.records import (
+    FINAL_STATES,
+    Channel,
+    EntityKind,
+    Operation,
+    Rule,
+    Template,
+    TemplateText,
+    Trigger,
+)
 from streams.domain.backoff import LONGEST
 from streams.domain.messages import (
     Accepted,
@@ -485,10 +494,17 @@ def test_a_blast_of_one_company_does_not_delay_another() -> None:
     assert max(where) < 40  # one after the other in turns, in each of three partitions
 
 
+def test_what_is_withdrawn_with_the_same_batch_does_not_go_at_once() -> None:
+    world = opened(TUESDAY, BY_SMS)
+    booked = change(1, facts(), world.now)
+    world.change(ORDER, booked, change(2, None, world.now, operation=Operation.DELETE, before=booked.after))
+    assert (world.sent, world.finals) == ([], [("cancelled", "entity_deleted")])
+
+
 def test_capacity_is_each_channel_s_own() -> None:
     world = opened(TUESDAY, msgspec.structs.replace(BY_MAIL, id="mail"), BY_SMS)
     world.change(ORDER, *(change(1, facts(), world.now, entity_id=f"{number}") for number in range(25)))
-    looks = [[order.channel for order in orders] for _, orders in world.looks]
+    looks = [sorted(order.channel for order in orders) for _, orders in world.looks]
     assert looks == [[Channel.EMAIL] * 10 + [Channel.SMS] * 10] * 2 + [
         [Channel.EMAIL] * 5 + [Channel.SMS] * 5
     ]

@@ -79,6 +79,36 @@ def test_a_channel_with_more_room_than_is_looked_at_does_not_keep_the_other_wait
     assert "b7" in rows.take({SMS: Room(1_000, "p"), EMAIL: Room(16, "p")}, limit=5)
 
 
+def test_new_rows_go_at_once_while_there_is_room_and_nobody_waits() -> None:
+    rows = Rows("a", "b")
+
+    def at_once(rooms: dict[Channel, Room], *names: tuple[str, int, str]) -> list[str]:
+        keys = [slot_key(SlotName(c, EntityKind.ORDER, f"{n}", "ann", rule_, "e")) for c, n, rule_ in names]
+        going = rows.ready.at_once([(0, key) for key in keys], rooms)
+        return [name_of(key).company + name_of(key).entity_id for key in going]
+
+    new = [("a", 1, "sms"), ("a", 2, "sms"), ("b", 3, "sms"), ("a", 4, "email"), ("a", 5, "no such rule")]
+    assert at_once({}, *new) == []
+    assert at_once(ALL, *new) == ["a1", "a2", "b3", "a4"]
+    assert at_once({SMS: Room(2, "p"), EMAIL: Room(0, "p")}, *new) == ["a1", "a2"]
+    assert at_once(ALL | {SMS: Room(9, "p", {"a": 5})}, *new) == ["b3", "a4"]
+    rows.put("b", 9)
+    assert rows.take({}) == []  # it has been seen, and waits
+    assert at_once(ALL, *new) == ["a4"]
+    rows.take(ALL)
+    assert at_once(ALL, *new) == ["a1", "a2", "b3", "a4"]
+
+
+def test_new_rows_are_behind_what_waits_in_the_store(small: None) -> None:
+    rows = Rows("a")
+    for number in range(30):
+        rows.put("a", number)
+    key = slot_key(SlotName("a", EntityKind.ORDER, "31", "ann", "sms", "e"))
+    while rows.take({SMS: Room(10, "p")}):
+        waits = bool(rows.ready.queued)
+        assert rows.ready.at_once([(0, key)], ALL) == ([] if waits else [key])
+
+
 def test_one_company_after_the_other() -> None:
     rows = Rows("a", "b", "c")
     for number in range(1_000):
