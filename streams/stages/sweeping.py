@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from schemas.records import DeliveryState
+from schemas.records import DeliveryState, Rule
 from streams.domain.catalog import Catalog
 from streams.domain.reasons import Reason
 from streams.stages.arming import Entities, retime
@@ -59,21 +59,24 @@ class Sweeper:
         for name in names:
             company, rule_id = name
             if rule_id not in self._todo.get(company, ()) and self._applied(name) != self._wanted(name):
-                self._todo.setdefault(company, {})[rule_id] = None
+                self._add(name)
 
     def notice_all(self) -> None:
         """At opening: compares everything with what the store has applied, deletions included."""
-        self.notice((company.id, ALL) for company in self._catalog.companies())
-        self.notice(
-            (company.id, rule.id)
-            for company in self._catalog.companies()
-            for rule in self._catalog.rules_of(company.id)
-        )
+        left: dict[bytes, bytes] = {}
         low = b""
+        # Not asked for one by one: a worker with many partitions and many rules would start late.
         while rows := self._store.scan("applied", low, None, 1_000):
             low = rows[-1][0] + b"\0"
-            names = (key.decode().split("\0") for key, _ in rows)
-            self.notice((company, rule) for company, rule in names if rule)
+            left.update(rows)
+        for company in self._catalog.companies():
+            if left.pop(_key((company.id, ALL)), None) != stamp(self._catalog, company.id):
+                self._add((company.id, ALL))
+            for rule in self._catalog.rules_of(company.id):
+                if left.pop(_key((company.id, rule.id)), None) != _version(rule):
+                    self._add((company.id, rule.id))
+        names = (key.decode().split("\0") for key in left)
+        self.notice((company_id, rule_id) for company_id, rule_id in names if rule_id != ALL)
 
     def step(self, round_: DeliveryRound, entities: Entities) -> bool:
         """Looks at the next rows; False: there was nothing to do."""
@@ -106,7 +109,7 @@ class Sweeper:
             # What has changed meanwhile is looked for once more, in the rows behind the cursor too.
             if wanted == self._wanted((company, rule_id)):
                 del names[rule_id]
-                round_.writes.append(("applied", f"{company}\0{rule_id}".encode(), wanted))
+                round_.writes.append(("applied", _key((company, rule_id)), wanted))
         if names:
             self._todo[company] = names
         return len(rows) + len(under) // 4 + 1
@@ -130,7 +133,19 @@ class Sweeper:
         if rule_id == ALL:
             return stamp(self._catalog, company)
         rule = self._catalog.rule(company, rule_id)
-        return rule.version.to_bytes(8, "big") if rule is not None else None
+        return _version(rule) if rule is not None else None
 
     def _applied(self, name: tuple[str, str]) -> bytes | None:
-        return self._store.get("applied", "\0".join(name).encode())
+        return self._store.get("applied", _key(name))
+
+    def _add(self, name: tuple[str, str]) -> None:
+        company, rule_id = name
+        self._todo.setdefault(company, {})[rule_id] = None
+
+
+def _key(name: tuple[str, str]) -> bytes:
+    return "\0".join(name).encode()
+
+
+def _version(rule: Rule) -> bytes:
+    return rule.version.to_bytes(8, "big")
