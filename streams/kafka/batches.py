@@ -152,6 +152,9 @@ class PartitionFlow:
 
     def settle(self, span: Span) -> None:
         """Marks a span done and moves the acked prefix over every done span at its head."""
+        # The message has the batch, and the batch the span: in a circle, hundreds of thousands of records
+        # would wait for the collector, which has few objects to count and takes its time.
+        span.message = None
         if span.done or not self.live:
             return
         span.done = True
@@ -168,6 +171,8 @@ class PartitionFlow:
     def retire(self) -> None:
         """The partition is no longer ours in this assignment: acks from now on say nothing."""
         self.live = False
+        for span in self._spans:
+            span.message = None
         self._spans.clear()
 
 

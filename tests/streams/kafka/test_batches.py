@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
@@ -105,6 +107,32 @@ def test_in_any_order_of_acks_the_acked_offset_is_the_end_of_the_done_prefix(
 async def stream(*batches: RecordBatch) -> AsyncIterator[RecordBatch]:
     for batch in batches:
         yield batch
+
+
+class Message:
+    """As Faust's: it carries the batch, and the transport notes it in the batch's span."""
+
+    def __init__(self, batch: RecordBatch) -> None:
+        self.value = batch
+        assert batch._span is not None
+        batch._span.message = self
+
+
+@pytest.mark.parametrize("end", ["acked", "revoked", "acked after the revoke"])
+def test_a_batch_that_is_done_with_is_freed_without_the_collector(end: str) -> None:
+    books = flow()
+    message = Message(taken(books, [0], 1))
+    gone = weakref.ref(message)
+    gc.disable()
+    try:
+        if end != "acked":
+            books.retire()
+        if end != "revoked":
+            message.value.ack()
+        del message
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 async def test_partitions_run_side_by_side_and_each_in_order() -> None:
