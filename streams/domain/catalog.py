@@ -55,6 +55,7 @@ class Catalog:
         "_statuses",
         "_suppressions",
         "_templates",
+        "changes",
         "matching",
     )
 
@@ -66,6 +67,8 @@ class Catalog:
         self._locations: dict[str, dict[str, Location]] = {}
         self._mailboxes: dict[str, dict[str, Mailbox]] = {}
         self._suppressions: dict[str, dict[str, int]] = {}
+        self.changes = 0
+        """How often anything has come or gone: as long as it is the same, every answer is."""
         self.matching = RuleIndex()
         """Kept with every rule that comes and goes; ``streams.domain.triggers`` reads it."""
 
@@ -73,6 +76,7 @@ class Catalog:
 
     def apply(self, record: Reference) -> bool:
         """False: what is held is as new or newer, and the record was ignored."""
+        self.changes += 1
         match record:
             case Rule():
                 return self._apply_rule(record)
@@ -92,6 +96,7 @@ class Catalog:
     def remove(self, record_type: ReferenceType, company: str, id: str) -> bool:
         """A tombstone. ``id`` is the rest of the record's key after the company: for a suppression
         ``channel/address``; for a company it is not looked at. False: there was nothing."""
+        self.changes += 1
         if record_type is Company:
             return self._companies.pop(company, None) is not None
         if record_type is Rule:

@@ -29,6 +29,7 @@ from streams.stages.round import (
     EVENTS_SOURCE,
     MEMORY,
     SOURCE,
+    Decided,
     DeliveryRound,
     InquiryOrder,
     SendOrder,
@@ -75,6 +76,8 @@ class DeliveryStage:
         self._ready = ReadyRows(store, catalog)
         self._sweeper = Sweeper(store, catalog)
         self._in_flight: dict[bytes, int] = {}
+        self._decided: dict[bytes, Decided] = {}
+        """Messages on their way to their final check whose slots nothing has written to since."""
         self._tidy_from: tuple[str, bytes] | None = None
         self._tidied = _int(store, TIDIED)
         self._round, self._unlogged = unlogged(store)
@@ -120,21 +123,12 @@ class DeliveryStage:
             elif timer.reason == LOCATION_CHANGED:
                 look_again(timer, round_, entities, self._catalog)
         if keys := self._ready.at_once(round_.table.due_at_once(now), rooms):
-            customers = self._customers(keys)
+            consents = self._consents(keys)
             for key in keys:
-                self._look_at(key, round_.table.change(key), round_, entities, customers[key], rooms)
+                self._look_at(key, round_.table.change(key), round_, entities, consents[key], rooms)
             self._begun(round_)
         entities.flush(round_)
-        return round_.finish(next_offset if next_offset > self.source else None)
-
-    def consents(
-        self, customers: Sequence[tuple[bytes, Customer | None]], next_offset: int, now: int
-    ) -> DeliveryRound:
-        """Keeps what customers agreed to; an older version never overwrites a newer one. (key, None) forgets
-        the customer: no record means no consent."""
-        round_, _ = self._begin(now)
-        round_.writes += consent_writes(self._store, customers, next_offset)
-        return round_
+        return self._finish(round_, next_offset if next_offset > self.source else None)
 
     def events(
         self, events: Sequence[tuple[int, ProviderEvent]], next_offset: int, now: int
@@ -143,7 +137,8 @@ class DeliveryStage:
         round_, _ = self._begin(now)
         fresh = [event for offset, event in events if offset >= self.events_source]
         self._receipts.apply(fresh, round_, self._in_flight)
-        return round_.finish(next_offset if next_offset > self.events_source else None, EVENTS_SOURCE)
+        source = next_offset if next_offset > self.events_source else None
+        return self._finish(round_, source, EVENTS_SOURCE)
 
     def reference_changed(self, names: Iterable[tuple[str, str]]) -> None:
         """(company, rule id) of rules that changed; (company, "") when the company or a location did."""
@@ -160,7 +155,7 @@ class DeliveryStage:
         round_, entities = self._begin(now)
         self._sweeper.step(round_, entities)
         entities.flush(round_)
-        return round_.finish(None)
+        return self._finish(round_)
 
     # --- due --------------------------------------------------------------------------------------
 
@@ -195,7 +190,7 @@ class DeliveryStage:
             raise
         entities.flush(round_)
         self._begun(round_)
-        return round_.finish(None)
+        return self._finish(round_)
 
     def _begun(self, round_: DeliveryRound) -> None:
         self._in_flight |= {order.key: order.attempt for order in round_.sends}
@@ -208,12 +203,12 @@ class DeliveryStage:
         keys = [key for _, key in names]
         round_.table.load(keys)
         entities.load([prefix_of(key) for key in keys])
-        customers = self._customers(keys)
+        consents = self._consents(keys)
         for due, key in names:
             slot = round_.table.get(key)
             if slot is None or slot.row is None or slot.row.due != due:
                 continue  # moved or gone since it was read
-            self._look_at(key, slot, round_, entities, customers[key], rooms)
+            self._look_at(key, slot, round_, entities, consents[key], rooms)
         return round_, entities
 
     def _look_at(
@@ -222,15 +217,28 @@ class DeliveryStage:
         slot: Slot,
         round_: DeliveryRound,
         entities: Entities,
-        customer: Customer | None,
+        consent: bytes | None,
         rooms: Mapping[Channel, Room],
     ) -> None:
         in_flight = key in self._in_flight
+        customer = _decode_customer(consent) if consent is not None else None
+        sends = len(round_.sends)
         self._firing.look(key, slot, round_, entities, customer, in_flight=in_flight, rooms=rooms)
+        row = slot.row
+        if len(round_.sends) > sends and row is not None and not row.cancel and slot.successor is None:
+            round_.decided[key] = Decided(self._catalog.changes, consent)
 
     def final_check(self, order: SendOrder, now: int) -> Withdrawn | None:
         """Immediately before the provider call (P3): has anything been withdrawn since the intent, or
-        has its time passed?"""
+        has its time passed?
+
+        What the decision was made on is looked at again only if it may be another by now."""
+        name = name_of(order.key)
+        raw = self._store.get("consents", customer_key(name.company, name.customer_id))
+        decided = self._decided.pop(order.key, None)
+        if decided is not None and decided == Decided(self._catalog.changes, raw):
+            late = too_late(order, now)
+            return Withdrawn(late, DeliveryState.EXPIRED) if late is not None else None
         slot = read_slot(self._store, order.key)
         row = slot.row if slot is not None else None
         if row is None or row.attempt != order.attempt:
@@ -239,15 +247,13 @@ class DeliveryStage:
             return Withdrawn(row.cancel, DeliveryState.CANCELLED)
         if slot is not None and slot.successor is not None:
             return Withdrawn(Reason.MOVED, DeliveryState.SUPERSEDED)
-        name = name_of(order.key)
         rule = self._catalog.rule(name.company, name.rule_id)
         if rule is None or not rule.enabled:
             gone = Reason.RULE_DELETED if rule is None else Reason.RULE_DISABLED
             return Withdrawn(gone, DeliveryState.CANCELLED)
-        late = too_late(order, row, now)
+        late = too_late(order, now)
         if late is not None:
             return Withdrawn(late, DeliveryState.EXPIRED)
-        raw = self._store.get("consents", customer_key(name.company, name.customer_id))
         customer = _decode_customer(raw) if raw is not None else None
         reason = refusal(order.channel, name.company, customer, self._catalog)
         return Withdrawn(reason, DeliveryState.SUPPRESSED) if reason is not None else None
@@ -263,7 +269,7 @@ class DeliveryStage:
                 continue
             if slot.row.state in IN_FLIGHT:
                 self._firing.answered(order, round_.table.change(order.key), outcome, round_)
-        return round_.finish(None)
+        return self._finish(round_)
 
     def inquired(self, answers: Sequence[tuple[InquiryOrder, Inquiry]], now: int) -> DeliveryRound:
         """What the providers said about messages of which nobody knew."""
@@ -275,7 +281,7 @@ class DeliveryStage:
                 continue
             if slot.row.state in IN_FLIGHT:
                 self._firing.asked(order.key, round_.table.change(order.key), answer, round_)
-        return round_.finish(None)
+        return self._finish(round_)
 
     def forget(self, now: int) -> DeliveryRound | None:
         """Drops memories that nobody needs any more; None: there are none."""
@@ -296,7 +302,7 @@ class DeliveryStage:
             if all(key in keys for key, _ in left):
                 round_.changelog.append((ENTITY_TAG + prefix, None))
                 round_.writes.append(("entities", prefix, None))
-        return round_.finish(None)
+        return self._finish(round_)
 
     def _tidy(self, now: int) -> DeliveryRound | None:
         """Once a day, piece by piece: facts that no message is about (an entity was handed to a customer to
@@ -328,7 +334,7 @@ class DeliveryStage:
             elif not self._counts(key, raw, now):
                 round_.changelog.append((key, None))
                 round_.writes.append(("meta", key, None))
-        return round_.finish(None)
+        return self._finish(round_)
 
     def _counts(self, key: bytes, raw: bytes, now: int) -> bool:
         """May anything of what a customer has had still count?"""
@@ -355,13 +361,21 @@ class DeliveryStage:
         round_.locate = entities.location
         return round_, entities
 
-    def _customers(self, keys: Sequence[bytes]) -> dict[bytes, Customer | None]:
+    def _finish(
+        self, round_: DeliveryRound, source: int | None = None, name: bytes = SOURCE
+    ) -> DeliveryRound:
+        round_.finish(source, name)
+        decided = self._decided
+        if decided:
+            for key in round_.changed:
+                decided.pop(key, None)
+        decided |= round_.decided
+        return round_
+
+    def _consents(self, keys: Sequence[bytes]) -> dict[bytes, bytes | None]:
+        """By slot, what is known of its customer."""
         wanted = [customer_key(name.company, name.customer_id) for name in map(name_of, keys)]
-        found = self._store.get_many("consents", wanted)
-        return {
-            key: _decode_customer(raw) if raw is not None else None
-            for key, raw in zip(keys, found, strict=True)
-        }
+        return dict(zip(keys, self._store.get_many("consents", wanted), strict=True))
 
 
 def consent_writes(

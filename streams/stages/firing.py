@@ -57,10 +57,9 @@ class Options:
     provider time-out, so that nobody is still sending it."""
 
 
-def too_late(order: SendOrder, row: Row, now: int) -> Reason | None:
+def too_late(order: SendOrder, now: int) -> Reason | None:
     """Why the message is of no more use by ``now``, as ``on_due`` has it; None: it is."""
-    scheduled_at = scheduled_of(order.key, row)
-    if scheduled_at is not None and now >= scheduled_at:
+    if order.scheduled_at is not None and now >= order.scheduled_at:
         return Reason.AFTER_SCHEDULED
     return Reason.LATENESS if now > order.expires_at else None
 
@@ -152,6 +151,7 @@ class Firing:
             location_id=location_id,
             allowed=row.allowed,
             provider=provider,
+            scheduled_at=scheduled_of(key, row),
         )
         round_.note(key, slot, row, DeliveryState.SENDING, Reason.NONE, self._extra(order))
         round_.sends.append(order)
@@ -313,7 +313,7 @@ class Firing:
             if outcome.called:
                 round_.end(order.key, slot, DeliveryState.FAILED, Reason.GAVE_UP, extra)
             else:
-                reason = too_late(order, row, round_.now) or Reason.LATENESS
+                reason = too_late(order, round_.now) or Reason.LATENESS
                 round_.end(order.key, slot, DeliveryState.EXPIRED, reason, extra)
             return
         row.state = DeliveryState.RETRYING

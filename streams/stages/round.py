@@ -51,6 +51,8 @@ class SendOrder(msgspec.Struct, frozen=True, gc=False):
     """From when lateness counts (milliseconds)."""
     provider: str = ""
     """By whom it goes; as the intent says."""
+    scheduled_at: int | None = None
+    """What the reminder is about (milliseconds); None: it is no reminder."""
 
 
 class InquiryOrder(msgspec.Struct, frozen=True, gc=False):
@@ -64,6 +66,16 @@ class InquiryOrder(msgspec.Struct, frozen=True, gc=False):
     until: int
     provider: str = ""
     """Who may have it; empty: only an earlier release knew."""
+
+
+class Decided(msgspec.Struct, frozen=True, gc=False):
+    """What a message was decided on, besides its slot: as long as neither that nor its slot is another, the
+    decision is the same but for the time."""
+
+    changes: int
+    """Of the reference data."""
+    customer: bytes | None
+    """As the store has it."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -89,6 +101,10 @@ class DeliveryRound:
         self.changelog: list[tuple[bytes, bytes | None]] = []
         self.writes: list[Write] = []
         self.moved: list[tuple[int, bytes]] = []
+        self.changed: list[bytes] = []
+        """The slots that the round has written."""
+        self.decided: dict[bytes, Decided] = {}
+        """What ``sends`` were decided on, by their keys."""
         self.pending = 0
         self.sources: dict[bytes, int] = {}
         """How far inputs have been read, by their keys in ``meta``."""
@@ -208,6 +224,7 @@ class DeliveryRound:
         """Turns the changes into records and writes; log records are the first, the source offset the last
         (of the input ``name``; None: no input was read).
         Facts come after the slots: a clear that they remember must not outlive what it did."""
+        self.changed = self.table.changed()
         flushed = self.table.flush()
         recents, writes = self.recents.changes()
         # Before the slots: what is remembered and then not sent does not stop itself.

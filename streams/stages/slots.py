@@ -269,6 +269,10 @@ class SlotTable:
         rows = ((key, slot.row) for key in made if (slot := self._slots[key]) is not None)
         return [(row.due, key) for key, row in rows if row is not None and row.due <= now]
 
+    def changed(self) -> list[bytes]:
+        """The slots that ``flush`` would write."""
+        return list(self._dirty)
+
     def flush(self) -> Flushed:
         """What the changed slots want written."""
         done = Flushed()
