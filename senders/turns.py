@@ -7,6 +7,7 @@ hundred thousand of one company wait for one turn, like the single message of an
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -38,7 +39,7 @@ class Turns:
         self.rates = rates
         self._shares = shares
         self._rated: dict[str, _Rated] = {}
-        self._served: dict[str, None] = {}  # the last one at the end
+        self._served: OrderedDict[str, None] = OrderedDict()  # the last one at the end
 
     def limits(self, now: int, room: int, waiting: Iterable[str], *, scarce: bool) -> dict[str, int]:
         """Of the companies that wait, how many messages may go of those of which not all may. ``scarce``:
@@ -60,10 +61,10 @@ class Turns:
 
     def began(self, company: str, now: int) -> None:
         """One of its messages goes."""
-        self._served.pop(company, None)
         self._served[company] = None
+        self._served.move_to_end(company)
         if len(self._served) > _REMEMBERED:
-            del self._served[next(iter(self._served))]
+            self._served.popitem(last=False)
         pace = self._pace(company)
         if pace is not None:
             pace.take(now)
