@@ -187,16 +187,13 @@ class Worker:
         settings = self._settings
         await self._web.start()  # first of all: what follows may have to wait for others
         names = [topic.name for topic in topic_plan(settings)]
-        ends = await asyncio.to_thread(Offsets(settings.broker, self._security).ends, names)
-        self._counts.update({topic: len(partitions) for topic, partitions in ends.items()})
-        await self._registry.register_all(
-            {self._prefix + topic: contract for topic, contract in TOPICS.items()}
+        ends, _ = await asyncio.gather(
+            asyncio.to_thread(Offsets(settings.broker, self._security).ends, names), self._learn_schemas()
         )
-        await self._registry.preload([self._prefix + name for name in INPUT_TOPICS])
+        self._counts.update({topic: len(partitions) for topic, partitions in ends.items()})
         await self._producer.start()
-        await self._registry.preload([self._outputs.topic("delivery-log")])
+        await self._tables.start()  # they are read while other things are looked at
         await reseeding.put_back(self._shared, self._told, self._timers_of, settings.data / "changelogs.json")
-        await self._tables.start()
         await self._pacing.start()
         for channel in Channel:
             if channel not in self._senders:
@@ -208,6 +205,13 @@ class Worker:
             asyncio.create_task(self._watch(), name="watch"),
             asyncio.create_task(self._overview.follow(), name="overview"),
         ]
+
+    async def _learn_schemas(self) -> None:
+        await self._registry.register_all(
+            {self._prefix + topic: contract for topic, contract in TOPICS.items()}
+        )
+        names = (*INPUT_TOPICS, "delivery-log")
+        await self._registry.preload([self._prefix + name for name in names])
 
     def _told(self, since: int) -> Iterator[Delivery]:
         """The delivery log since a moment (milliseconds), but for what can't be read. Blocks."""

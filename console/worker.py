@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from dataclasses import fields
 
@@ -62,7 +63,11 @@ def worker(overrides: tuple[str, ...]) -> None:
 
     uvloop.install()
 
+    gc.disable()  # modules are no garbage: the collector would look through them all again and again
     from agents.worker import run  # noqa: PLC0415 - imports Faust: `carillon --help` need not wait for it
+
+    gc.freeze()
+    gc.enable()
 
     try:
         run(settings)

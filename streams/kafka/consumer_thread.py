@@ -215,9 +215,11 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         """Committed offset (None without one), first and next offset of each partition."""
         consumer = self._ensure_consumer()
         places = list(tps)
-        low = await consumer.beginning_offsets(places)
-        high = await consumer.end_offsets(places)
-        committed = await consumer._coordinator.fetch_committed_offsets(places)
+        low, high, committed = await asyncio.gather(
+            consumer.beginning_offsets(places),
+            consumer.end_offsets(places),
+            consumer._coordinator.fetch_committed_offsets(places),
+        )
         found = {}
         for tp in places:
             offset = committed[tp].offset if tp in committed else -1
