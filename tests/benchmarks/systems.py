@@ -188,8 +188,11 @@ class System(ABC):
     def check(self) -> None:
         """Raises BenchError if it has ended unasked."""
         if self._process is not None and self._process.poll() is not None:
-            tail = "\n".join(self._log_file().read_text(errors="replace").splitlines()[-15:])
-            raise BenchError(f"{self.name} ended with code {self._process.returncode}:\n{tail}")
+            lines = self._log_file().read_text(errors="replace").splitlines()
+            if len(lines) > 60:  # why it ended stands at the beginning of what it said, or at its end
+                lines = [*lines[:30], "...", *lines[-30:]]
+            said = "\n".join(lines)
+            raise BenchError(f"{self.name} ended with code {self._process.returncode}:\n{said}")
 
     def _log_file(self) -> Path:
         return self.place.folder / "output.log"
