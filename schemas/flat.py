@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from operator import attrgetter, call
-from typing import Any
+from typing import Any, cast
 
 _Encoder = Callable[[Any], bytes]
 
@@ -58,12 +57,22 @@ class FlatWriter:
     """``attributes``: of the record, in the schema's order, with the encoder of each."""
 
     def __init__(self, attributes: Mapping[str, _Encoder]) -> None:
-        self._values = attrgetter(*attributes)
-        self._encoders = tuple(attributes.values())
+        self.write: Callable[[bytes, Any], bytes] = _unrolled(attributes)
+        """(head, record): ``head`` followed by the record. Nothing is checked: our own records always fit."""
 
-    def write(self, head: bytes, record: object) -> bytes:
-        """``head`` followed by the record. Nothing is checked: our own records always fit."""
-        return head + b"".join(map(call, self._encoders, self._values(record)))
+
+def _unrolled(attributes: Mapping[str, _Encoder]) -> Callable[[bytes, Any], bytes]:
+    """One expression with a call for each field, made from the names as dataclasses make their methods: two
+    thirds of the time of a loop over them. Only our own contracts come here, never a registry's schemas."""
+    if not all(name.isidentifier() for name in attributes):
+        raise ValueError(f"not names of fields: {', '.join(attributes)}")
+    encoders = {f"write_{name}": encoder for name, encoder in attributes.items()}
+    fields = ", ".join(f"write_{name}(record.{name})" for name in attributes)
+    source = f"lambda head, record: join((head, {fields}))"
+    return cast(
+        "Callable[[bytes, Any], bytes]",
+        eval(source, {**encoders, "join": b"".join}),  # noqa: S307 - names of our own contracts, see above
+    )
 
 
 def flat_writer(schema: Mapping[str, Any]) -> FlatWriter | None:
