@@ -12,7 +12,7 @@ from agents.steps import StepLock
 from schemas.records import EntityKind
 from streams.kafka.batches import RecordBatch
 from streams.kafka.topics import MAX_VALUE
-from streams.stages.entity import FAMILIES, SOURCE, EntityRound, EntityStage, restored, snapshot
+from streams.stages.entity import FAMILIES, LAYOUT, SOURCE, EntityRound, EntityStage, restored, snapshot
 
 _TIDY_LOOK = 60.0
 """Seconds between looks whether it is time to forget old entities."""
@@ -39,7 +39,8 @@ class EntityPartition:
         self._wake = asyncio.Event()
         self._sweeper: asyncio.Task[None] | None = None
         self._state = PartitionStore(
-            shared, f"{topic}-state", partition, FAMILIES, lambda _, records: restored(records), snapshot
+            *(shared, f"{topic}-state", partition, FAMILIES, lambda _, records: restored(records), snapshot),
+            layout=LAYOUT,
         )
         self._stage = self._state.built(self._new_stage)
         self._state.renewed = self._renew

@@ -24,7 +24,6 @@ from streams.kafka.topics import TOMBSTONES
 from streams.metrics import Metrics
 from streams.stages.fencing import (
     CLAIM,
-    FORMAT,
     Fence,
     Fenced,
     LogRecord,
@@ -58,7 +57,8 @@ Snapshot = Callable[[KeyValue, Sequence[bytes]], list[tuple[bytes, bytes | None]
 class Followed(msgspec.Struct, array_like=True):
     """What a store knows of the changelog that it follows. Milliseconds."""
 
-    format: int
+    layout: int
+    """Of the store's families, as the stage has them."""
     topic_id: str
     """Of the broker, so that a topic made anew under the same name is told from it; empty: not known."""
     caught_up: int
@@ -168,6 +168,7 @@ class PartitionStore:
         families: Sequence[str],
         restorer: Restorer,
         snapshot: Snapshot,
+        layout: int,
     ) -> None:
         self._shared = shared
         self.changelog = changelog
@@ -176,6 +177,7 @@ class PartitionStore:
         self._families = families
         self._restorer = restorer
         self._snapshot = snapshot
+        self._layout = layout
         self._name = f"{changelog}-{partition}"
         self._topic_id = ""
         self._caught_up = 0
@@ -314,14 +316,11 @@ class PartitionStore:
         self._fence = Fence()
         if self._position is None:
             return ""
-        noted = self.store.get("meta", FOLLOWED)
-        if noted is None:
-            return "an earlier release wrote it, and it does not say when"
-        followed = _decode_followed(noted)
+        if strange := self._strange(self.store):
+            return strange
+        followed = _decode_followed(self.store.get("meta", FOLLOWED) or b"")
         self._caught_up = followed.caught_up
         self._fence = Fence(followed.epoch, followed.stale, begun=followed.begun)
-        if followed.format != FORMAT:
-            return f"it has format {followed.format}, this release writes {FORMAT}"
         if followed.topic_id and self._topic_id and followed.topic_id != self._topic_id:
             return ANOTHER_TOPIC
         away = self._shared.clock.now() - followed.caught_up
@@ -425,25 +424,44 @@ class PartitionStore:
         if anew:
             fence = self._fence
             followed = Followed(
-                *(FORMAT, self._topic_id, self._caught_up, fence.epoch, list(fence.stale)),
+                *(self._layout, self._topic_id, self._caught_up, fence.epoch, list(fence.stale)),
                 *(fence.begun, self._whole),
             )
             noted.append(("meta", FOLLOWED, _encode(followed)))
         return noted
 
     def _open(self) -> KeyValue:
+        """The store, emptied if this release can't read it."""
         try:
-            return self._shared.disk.open(self._name, self._families)
+            store = self._shared.disk.open(self._name, self._families)
         except StoreDamaged as error:
-            log.warning("store %s is rebuilt from the beginning: %s", self._name, error)
-            self._shared.disk.destroy(self._name)
-            return self._shared.disk.open(self._name, self._families)
+            return self._emptied(str(error))
+        try:
+            strange = self._strange(store)
+        except StoreDamaged as error:
+            strange = str(error)
+        if not strange:
+            return store
+        store.close()
+        return self._emptied(strange)
+
+    def _strange(self, store: KeyValue) -> str:
+        """Why nothing in it can be read; empty: it can."""
+        noted = store.get("meta", FOLLOWED)
+        if noted is None:
+            began = store.get("meta", POSITION) is not None
+            return "an earlier release wrote it, and it does not say when" if began else ""
+        layout = _decode_followed(noted).layout
+        return "" if layout == self._layout else f"it has layout {layout}, this release writes {self._layout}"
+
+    def _emptied(self, why: str) -> KeyValue:
+        log.warning("store %s is rebuilt from the beginning: %s", self._name, why)
+        self._shared.disk.destroy(self._name)
+        return self._shared.disk.open(self._name, self._families)
 
     def _rebuild(self, why: str) -> None:
-        log.warning("store %s is rebuilt from the beginning: %s", self._name, why)
         self.store.close()
-        self._shared.disk.destroy(self._name)
-        self.store = self._shared.disk.open(self._name, self._families)
+        self.store = self._emptied(why)
         self._position, self._fence, self._caught_up = None, Fence(), 0
         self.renewed()
 

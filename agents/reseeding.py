@@ -24,7 +24,7 @@ from agents.partition import FOLLOWED, LONGEST_AWAY, Followed, PartitionStore, S
 from schemas.records import Delivery
 from streams.kafka.topics import CHANGELOGS
 from streams.stages import entity, slots
-from streams.stages.fencing import FORMAT, Fenced
+from streams.stages.fencing import Fenced
 from streams.stages.ports import KeyValue, Write
 from streams.stages.round import EVENTS_SOURCE, SOURCE
 from streams.state.errors import StoreDamaged
@@ -58,6 +58,7 @@ class OldStore(PartitionStore):
             *(shared, changelog, partition, slots.FAMILIES if timers else entity.FAMILIES),
             slots.restored if timers else lambda _, records: entity.restored(records),
             slots.snapshot if timers else entity.snapshot,
+            layout=slots.LAYOUT if timers else entity.LAYOUT,
         )
         raw = self.store.get("meta", FOLLOWED)
         self.followed = _decode_followed(raw) if raw is not None else None
@@ -71,7 +72,7 @@ class OldStore(PartitionStore):
         """Why it can't be what the changelog held last; empty: nothing is known against it."""
         followed = self.followed
         assert followed is not None
-        if followed.format != FORMAT or not followed.whole:
+        if not followed.whole:
             return "it is not complete"
         if self._shared.clock.now() - followed.caught_up > LONGEST_AWAY:
             return "it was not used for days"

@@ -29,7 +29,7 @@ from streams.stages.fencing import Fenced, LogRecord
 from streams.stages.firing import Options, Withdrawn
 from streams.stages.ready import Room
 from streams.stages.round import EVENTS_SOURCE, SOURCE, DeliveryRound, InquiryOrder, SendOrder
-from streams.stages.slots import FAMILIES, restored, snapshot
+from streams.stages.slots import FAMILIES, LAYOUT, restored, snapshot
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,9 @@ class SenderPartition:
         self._sent: list[tuple[SendOrder, Outcome | Withdrawn]] = []
         self._asked: list[tuple[InquiryOrder, Inquiry]] = []
         self._pump: asyncio.Task[None] | None = None
-        self._state = PartitionStore(shared, "timers-changelog", partition, FAMILIES, restored, snapshot)
+        self._state = PartitionStore(
+            *(shared, "timers-changelog", partition, FAMILIES, restored, snapshot), layout=LAYOUT
+        )
         self._stage = self._state.built(self._new_stage)
         self._state.renewed = self._renew
 

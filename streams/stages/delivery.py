@@ -38,10 +38,12 @@ from streams.stages.round import (
 )
 from streams.stages.slots import (
     ENTITY_TAG,
+    EXPIRY_KEYS,
     IN_FLIGHT,
     PENDING,
     Slot,
     SlotName,
+    decode_expiring,
     decode_facts,
     due_key,
     name_of,
@@ -56,6 +58,7 @@ CONSENTS_SOURCE = b"\x01consents"
 TIDIED = b"\x01tidied"
 """Key in ``meta`` of when facts were last looked through (not in the changelog)."""
 EXPIRED_ROWS = 1_000
+"""Slots, or facts, looked at in one round to see whether they may go."""
 TIDY_EVERY = 24 * 3600 * 1000
 """How often facts are looked through for those that may go (milliseconds)."""
 
@@ -201,7 +204,7 @@ class DeliveryStage:
     ) -> tuple[DeliveryRound, Entities]:
         round_, entities = self._begin(now)
         keys = [key for _, key in names]
-        round_.table.load(keys)
+        round_.table.load_due(names)
         entities.load([prefix_of(key) for key in keys])
         consents = self._consents(keys)
         for due, key in names:
@@ -285,18 +288,19 @@ class DeliveryStage:
 
     def forget(self, now: int) -> DeliveryRound | None:
         """Drops memories that nobody needs any more; None: there are none."""
-        rows = self._store.scan("expiry", b"", due_key(now, b""), EXPIRED_ROWS)
+        rows = self._store.scan("expiry", b"", due_key(now, b""), EXPIRED_ROWS // EXPIRY_KEYS)
         if not rows:
             return self._tidy(now)
         round_, _ = self._begin(now)
-        round_.table.load(key[8:] for key, _ in rows)
+        round_.writes += [("expiry", key, None) for key, _ in rows]
+        ending = [key for _, raw in rows for key in decode_expiring(raw)]
+        round_.table.load(ending)
         gone: dict[bytes, set[bytes]] = {}
-        for key, _ in rows:
-            round_.writes.append(("expiry", key, None))
-            slot = round_.table.get(key[8:])
+        for key in ending:
+            slot = round_.table.get(key)
             if slot is not None and slot.row is None and slot.head.until <= now:
-                round_.table.put(key[8:], None)
-                gone.setdefault(prefix_of(key[8:]), set()).add(key[8:])
+                round_.table.put(key, None)
+                gone.setdefault(prefix_of(key), set()).add(key)
         for prefix, keys in gone.items():
             left = self._store.scan("slots", prefix, prefix_end(prefix), len(keys) + 1)
             if all(key in keys for key, _ in left):

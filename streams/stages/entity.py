@@ -38,6 +38,8 @@ from streams.stages.commands import arm_command, clear_command, facts_command, n
 from streams.stages.ports import KeyValue, Write, all_keys, prefix_end
 
 FAMILIES = ("entities", "meta", "applied")
+LAYOUT = 1
+"""Of these families. A store with another one is rebuilt from the changelog."""
 SOURCE = b"\x00source"
 """Key of the source offset, in the changelog (after the states of its batch) and in ``meta``. No entity
 key begins with NUL."""

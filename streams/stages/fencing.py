@@ -24,7 +24,7 @@ import msgspec
 CLAIM = b"\x00claim"
 """Key of the claim in every changelog."""
 FORMAT = 1
-"""Of what the stores and changelogs hold. Raised when a release can no longer be read by the one before."""
+"""Of what the changelogs hold. Raised when a release can no longer be read by the one before."""
 EPOCH_HEADER = "e"
 
 LogRecord = tuple[int, bytes, bytes | None, int | None]

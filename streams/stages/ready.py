@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from schemas.records import Channel
 from streams.domain.catalog import Catalog
 from streams.stages.ports import KeyValue
-from streams.stages.slots import due_key, name_of
+from streams.stages.slots import due_key
 
 SCAN = 1_000
 """Rows read ahead in one go."""
@@ -27,8 +27,24 @@ MANY = 20_000
 """Rows of one company and channel kept waiting in memory; the rest waits in the store."""
 FEW = 100
 
+_WAYS = 10_000
+"""Rules whose channels are kept in memory; more are looked up anew."""
+
 _Name = tuple[int, bytes]
 _Line = tuple[Channel | None, str]
+
+
+class _Way:
+    """By which channel the messages of a rule go: looked up once in a ``take``."""
+
+    __slots__ = ("company", "line", "looked", "rule")
+
+    def __init__(self, company: str, rule: str) -> None:
+        self.company = company
+        self.rule = rule
+        self.line: _Line = (None, company)
+        self.looked = -1
+        """Number of the ``take``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +62,11 @@ class ReadyRows:
         self._store = store
         self._catalog = catalog
         self._cursor = b""
-        self._queues: dict[Channel | None, OrderedDict[str, deque[_Name]]] = {}
+        self._passed = 0
+        """The due time of the cursor."""
+        self._ways: dict[tuple[bytes, bytes], _Way] = {}
+        self._turn = 0
+        self._queues: dict[Channel | None, OrderedDict[str, deque[tuple[_Name, _Way]]]] = {}
         self._waiting: set[_Name] = set()
         self._unfinished = False
         """Rows that may be due have not been read only because one ``take`` reads so much at most."""
@@ -73,14 +93,16 @@ class ReadyRows:
 
     def moved(self, names: Iterable[_Name]) -> None:
         """Rows were put at these places; those behind the cursor would never be read."""
+        self._turn += 1
         for name in names:
-            if due_key(*name) < self._cursor:
+            if name[0] <= self._passed and due_key(*name) < self._cursor:
                 self._enqueue(name)
 
     def take(self, now: int, rooms: Mapping[Channel, Room], limit: int) -> Sequence[_Name]:
         """Rows that are due: of each channel at most ``limit``, of each channel and company at most as many
         as ``rooms`` says; one company after the other in turns. A row taken is not given again unless
         ``moved`` says where it is."""
+        self._turn += 1
         self._read(now)
         taken: list[_Name] = []
         # Those without a rule first: by now they may have one, and a channel that is closed.
@@ -92,12 +114,13 @@ class ReadyRows:
     def at_once(self, names: Iterable[_Name], rooms: Mapping[Channel, Room]) -> list[bytes]:
         """Those of the new rows that may go without waiting here: their channel has room for them, and no
         other row waits for it."""
+        self._turn += 1
         busy = {channel for channel, queues in self._queues.items() if queues}
         busy |= {channel for channel, _ in self._left}
         left = {channel: room.count for channel, room in rooms.items() if channel not in busy}
         going: list[bytes] = []
         for _, key in names:
-            channel, company = self._line(key)
+            channel, company = self._line(self._way(key))
             if channel is None or left.get(channel, 0) <= 0 or company in rooms[channel].companies:
                 continue
             left[channel] -= 1
@@ -120,16 +143,19 @@ class ReadyRows:
                 passed_over += 1
                 continue
             passed_over = 0
-            name = queue.popleft()
-            self._waiting.discard(name)
+            # Turns are for those who wait for one another.
+            turn = 1 if companies else min(most - len(taken), left.get(company, most))
+            for _ in range(min(turn, len(queue))):
+                name, way = queue.popleft()
+                self._waiting.discard(name)
+                if self._line(way) != (channel, company):
+                    self._enqueue(name)  # its rule has come, has gone, or goes by another channel now
+                    continue
+                taken.append(name)
+                if company in left:
+                    left[company] -= 1
             if queue:
                 companies[company] = queue
-            if self._line(name[1]) != (channel, company):
-                self._enqueue(name)  # its rule has come, has gone, or goes by another channel now
-                continue
-            taken.append(name)
-            if company in left:
-                left[company] -= 1
 
     def _read(self, now: int) -> None:
         reads = AHEAD
@@ -145,6 +171,7 @@ class ReadyRows:
                 self._enqueue((int.from_bytes(key[:8], "big"), key[8:]))
             if rows:
                 self._cursor = rows[-1][0] + b"\0"
+                self._passed = int.from_bytes(self._cursor[:8], "big")
             if len(rows) < SCAN:
                 return
 
@@ -156,7 +183,7 @@ class ReadyRows:
             reads -= 1
             rows = self._store.scan("due", key, self._cursor, SCAN)
             for found, _ in rows:
-                if self._line(found[8:]) == line:
+                if self._line(self._way(found[8:])) == line:
                     self._enqueue((int.from_bytes(found[:8], "big"), found[8:]))
             if len(rows) < SCAN or line in self._left:
                 return reads
@@ -175,24 +202,39 @@ class ReadyRows:
     def _most(self) -> int:
         return MANY if len(self._waiting) < MOST else FEW
 
-    def _line(self, key: bytes) -> _Line:
-        slot = name_of(key)
-        rule = self._catalog.rule(slot.company, slot.rule_id)
-        return (rule.channel if rule is not None else None, slot.company)
+    def _way(self, key: bytes) -> _Way:
+        company, _, _, _, rule, _ = key.split(b"\0")
+        way = self._ways.get((company, rule))
+        if way is None:
+            if len(self._ways) >= _WAYS:
+                self._ways.clear()
+            way = self._ways[company, rule] = _Way(company.decode(), rule.decode())
+        return way
+
+    def _line(self, way: _Way) -> _Line:
+        if way.looked != self._turn:
+            rule = self._catalog.rule(way.company, way.rule)
+            way.line = (rule.channel if rule is not None else None, way.company)
+            way.looked = self._turn
+        return way.line
 
     def _enqueue(self, name: _Name) -> None:
         if name in self._waiting:
             return
-        line = channel, company = self._line(name[1])
-        queue = self._queues.setdefault(channel, OrderedDict()).get(company)
+        way = self._way(name[1])
+        line = channel, company = self._line(way)
+        queues = self._queues.get(channel)
+        if queues is None:
+            queues = self._queues[channel] = OrderedDict()
+        queue = queues.get(company)
         if line in self._left or (queue is not None and len(queue) >= self._most()):
             place = due_key(*name)
             self._left[line] = min(place, self._left.get(line, place))
             return
         self._waiting.add(name)
         if queue is None:
-            queue = self._queues[channel][company] = deque()
-        queue.append(name)
+            queue = queues[company] = deque()
+        queue.append((name, way))
 
 
 _NONE = Room(0)

@@ -2,18 +2,20 @@
 
 A slot is named by (company, kind, entity, customer, rule, event id); the event id is empty for a reminder,
 which has one slot for its whole life. A slot has a *head* (versions, ids already sent) that outlives the
-message by 35 days, and while something is pending a *row*. Rows lie in the ``due`` family in the order of
-their next look, so that a burst is one sequential read; the head says where the row is. The changelog has
-both in one record.
+message by 35 days, and while something is pending a *row*. The store has it as the changelog has it, head and
+row in one record, in one place: while something is pending in the ``due`` family, in the order of the next
+look, so that a burst is one sequential read with all that it needs; afterwards in ``slots``.
 
-Families: ``slots`` (key: head), ``due`` (due + key: row), ``expiry`` (until + key), ``entities`` (newest
-facts), ``consents``, ``meta``, ``applied``.
+Families: ``slots`` (key: where in ``due`` the slot lies, 8 bytes; or the slot), ``due`` (due + key: slot),
+``expiry`` (hour + hash: keys of slots to be forgotten then), ``entities`` (newest facts), ``consents``,
+``meta``, ``applied``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from hashlib import blake2b
 
 import msgspec
 
@@ -21,8 +23,19 @@ from schemas.records import Delivery, DeliveryState, EntityKind
 from streams.stages.ports import KeyValue, Write, all_keys, prefix_end
 
 FAMILIES = ("slots", "due", "expiry", "entities", "consents", "meta", "applied")
+LAYOUT = 2
+"""Of these families in a store. A store with another one is rebuilt from the changelog, which has its own
+format (``streams.stages.fencing``)."""
 SLOT_TAG, ENTITY_TAG, META_TAG = b"s", b"e", b"\x00"
 """First byte of a changelog key: what the rest of it names."""
+EXPIRY_STEP = 3_600_000
+"""Memories go by the hour (milliseconds): those of one round that end in the same hour are one row."""
+EXPIRY_KEYS = 50
+"""Slots in one row of ``expiry``, at most."""
+_PLACE = 8
+"""Bytes of a place in ``due``; a slot has more."""
+_NEIGHBOURS = 16
+"""From so many on an iterator is cheaper than single reads."""
 
 
 class Intent(msgspec.Struct, array_like=True, gc=False):
@@ -98,7 +111,7 @@ class Head(msgspec.Struct, array_like=True, gc=False):
         return next((found for found in self.receipts if found.delivery_id == delivery_id), None)
 
 
-class Slot(msgspec.Struct, array_like=True):
+class Slot(msgspec.Struct, array_like=True, gc=False):
     """Head and rows together, as the changelog has them. ``successor`` waits while ``row`` is in flight."""
 
     head: Head
@@ -107,14 +120,6 @@ class Slot(msgspec.Struct, array_like=True):
 
     def blocks(self, delivery_id: str) -> bool:
         return any(sent == delivery_id for sent, _ in self.head.sent)
-
-
-class _Packed(msgspec.Struct, array_like=True, gc=False):
-    """A ``Slot`` whose parts are left as they are."""
-
-    head: msgspec.Raw
-    row: msgspec.Raw
-    successor: msgspec.Raw
 
 
 class _Beginning(msgspec.Struct, array_like=True, gc=False):
@@ -128,6 +133,12 @@ class _Beginning(msgspec.Struct, array_like=True, gc=False):
     due: int
 
 
+class _Outline(msgspec.Struct, array_like=True, gc=False):
+    """A ``Slot`` as far as that."""
+
+    head: _Beginning
+
+
 class EntityFacts(msgspec.Struct, array_like=True, gc=False):
     """The newest change of an entity, as it came; all its pending messages are rendered from it."""
 
@@ -139,7 +150,7 @@ class EntityFacts(msgspec.Struct, array_like=True, gc=False):
     """When they were kept, in milliseconds; 0: by an earlier release."""
 
 
-class SlotName(msgspec.Struct, frozen=True):
+class SlotName(msgspec.Struct, frozen=True, gc=False):
     company: str
     kind: EntityKind
     entity_id: str
@@ -149,12 +160,9 @@ class SlotName(msgspec.Struct, frozen=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-decode_head = msgspec.msgpack.Decoder(Head).decode
-_rows = msgspec.msgpack.Decoder(tuple[Row, Row | None]).decode
-_packed = msgspec.msgpack.Decoder(_Packed).decode
-_beginning = msgspec.msgpack.Decoder(_Beginning).decode
-_PAIR = b"\x92"
-"""Begins an array of two."""
+decode_slot = msgspec.msgpack.Decoder(Slot).decode
+decode_expiring = msgspec.msgpack.Decoder(list[bytes]).decode
+_outline = msgspec.msgpack.Decoder(_Outline).decode
 decode_facts = msgspec.msgpack.Decoder(EntityFacts).decode
 
 
@@ -169,7 +177,10 @@ def slot_key(name: SlotName) -> bytes:
 @lru_cache(maxsize=4_096)
 def name_of(key: bytes) -> SlotName:
     company, kind, entity_id, customer_id, rule_id, event_id = key.decode().split("\0")
-    return SlotName(company, EntityKind(kind), entity_id, customer_id, rule_id, event_id)
+    return SlotName(company, _KINDS[kind], entity_id, customer_id, rule_id, event_id)
+
+
+_KINDS = {kind.value: kind for kind in EntityKind}
 
 
 def entity_prefix(company: str, kind: str, entity_id: str, customer_id: str) -> bytes:
@@ -196,12 +207,9 @@ def due_key(due: int, key: bytes) -> bytes:
 def read_slot(store: KeyValue, key: bytes) -> Slot | None:
     """One slot as it is in the store."""
     raw = store.get("slots", key)
-    if raw is None:
-        return None
-    head = decode_head(raw)
-    rows = store.get("due", due_key(head.due, key)) if head.due >= 0 else None
-    row, successor = _rows(rows) if rows is not None else (None, None)
-    return Slot(head, row, successor)
+    if raw is not None and len(raw) == _PLACE:
+        raw = store.get("due", raw + key)
+    return decode_slot(raw) if raw is not None else None
 
 
 class SlotTable:
@@ -217,22 +225,41 @@ class SlotTable:
     def load(self, keys: Iterable[bytes]) -> None:
         """Reads what is not here yet: two batched reads, whatever the number."""
         wanted = [key for key in dict.fromkeys(keys) if key not in self._slots]
-        heads = self._store.get_many("slots", wanted)
-        found = [(key, decode_head(raw)) for key, raw in zip(wanted, heads, strict=True) if raw is not None]
-        pending = [(key, head) for key, head in found if head.due >= 0]
-        rows = dict(
-            zip(
-                [key for key, _ in pending],
-                self._store.get_many("due", [due_key(head.due, key) for key, head in pending]),
-                strict=True,
-            )
-        )
-        self._slots.update(dict.fromkeys(wanted))
-        for key, head in found:
-            raw = rows.get(key)
-            row, successor = _rows(raw) if raw is not None else (None, None)
-            self._slots[key] = Slot(head, row, successor)
-            self._before[key] = (head.due, head.until)
+        if not wanted:
+            return
+        places: list[tuple[int, bytes]] = []
+        for key, raw in zip(wanted, self._store.get_many("slots", wanted), strict=True):
+            if raw is None:
+                self._slots[key] = None
+            elif len(raw) == _PLACE:
+                places.append((int.from_bytes(raw, "big"), key))
+            else:
+                slot = self._slots[key] = decode_slot(raw)
+                self._before[key] = (-1, slot.head.until)
+        self._load_pending(places)
+
+    def load_due(self, names: Sequence[tuple[int, bytes]]) -> None:
+        """The same, of slots that were found at these places: neighbours for the most part, so that reading
+        from the first to the last costs a quarter of asking for each."""
+        places = {due_key(*name): name for name in names if name[1] not in self._slots}
+        if len(places) >= _NEIGHBOURS:
+            for place, raw in self._store.scan("due", min(places), max(places) + b"\0", 2 * len(places)):
+                name = places.pop(place, None)
+                if name is not None:
+                    self._pending(name, raw)
+        self._load_pending(list(places.values()))
+        self.load(key for _, key in names)
+
+    def _load_pending(self, names: Sequence[tuple[int, bytes]]) -> None:
+        found = self._store.get_many("due", [due_key(due, key) for due, key in names]) if names else []
+        for name, raw in zip(names, found, strict=True):
+            if raw is not None:
+                self._pending(name, raw)
+
+    def _pending(self, name: tuple[int, bytes], raw: bytes) -> None:
+        due, key = name
+        slot = self._slots[key] = decode_slot(raw)
+        self._before[key] = (due, -1)
 
     def get(self, key: bytes) -> Slot | None:
         if key not in self._slots:
@@ -259,8 +286,14 @@ class SlotTable:
         stored = self._store.scan("slots", prefix, prefix_end(prefix), 1_000_000)
         made = self._made.get(prefix_of(prefix), {})
         keys = {key for key, _ in stored} | {key for key in made if key.startswith(prefix)}
-        self.load(sorted(keys))
-        found = ((key, self._slots[key]) for key in sorted(keys))
+        self._load_pending(
+            [
+                (int.from_bytes(raw, "big"), key)
+                for key, raw in stored
+                if len(raw) == _PLACE and key not in self._slots
+            ]
+        )
+        found = ((key, self._slots.get(key)) for key in sorted(keys))
         return [(key, slot) for key, slot in found if slot is not None and slot.row is not None]
 
     def due_at_once(self, now: int) -> list[tuple[int, bytes]]:
@@ -276,35 +309,70 @@ class SlotTable:
     def flush(self) -> Flushed:
         """What the changed slots want written."""
         done = Flushed()
+        ending: dict[int, list[bytes]] = {}
         for key in self._dirty:
             slot = self._slots[key]
-            due, until = self._before.get(key, (-1, -1))
+            due, until = self._before.get(key, _NOWHERE)
+            now_due, now_until = _NOWHERE
             if slot is None:
                 done.changelog.append((SLOT_TAG + key, None))
                 done.writes.append(("slots", key, None))
+            elif slot.row is None:
+                slot.head.due = -1
+                raw = _encode(slot)
+                done.changelog.append((SLOT_TAG + key, raw))
+                done.writes.append(("slots", key, raw))
+                now_until = slot.head.until
+                if now_until >= 0 and (until < 0 or _hour(until) != _hour(now_until)):
+                    ending.setdefault(_hour(now_until), []).append(key)
             else:
-                slot.head.due = slot.row.due if slot.row is not None else -1
-                if slot.row is not None:
-                    slot.head.until = -1
-                done.changelog.append((SLOT_TAG + key, _encode(slot)))
-                done.writes.append(("slots", key, _encode(slot.head)))
-            now_due, now_until = (slot.head.due, slot.head.until) if slot is not None else (-1, -1)
-            if due >= 0 and due != now_due:
-                done.writes.append(("due", due_key(due, key), None))
-            if slot is not None and slot.row is not None:
-                done.writes.append(("due", due_key(now_due, key), _encode((slot.row, slot.successor))))
+                now_due = slot.head.due = slot.row.due
+                slot.head.until = -1
+                raw = _encode(slot)
+                done.changelog.append((SLOT_TAG + key, raw))
+                place = now_due.to_bytes(_PLACE, "big")
+                if due != now_due:
+                    done.writes.append(("slots", key, place))
+                done.writes.append(("due", place + key, raw))
                 # Also one that stays where it was: it may have been taken from there to be looked at. What is
                 # on its way to the provider is not looked at again before there is an answer.
                 if slot.row.state != DeliveryState.SENDING:
                     done.moved.append((now_due, key))
-            if until >= 0 and until != now_until:
-                done.writes.append(("expiry", due_key(until, key), None))
-            if now_until >= 0 and until != now_until:
-                done.writes.append(("expiry", due_key(now_until, key), b""))
+            if due >= 0 and due != now_due:
+                done.writes.append(("due", due_key(due, key), None))
             done.pending += (now_due >= 0) - (due >= 0)
             self._before[key] = (now_due, now_until)
         self._dirty.clear()
+        for hour, keys in ending.items():
+            done.writes += expiry_writes(hour, keys)
         return done
+
+
+_NOWHERE = (-1, -1)
+
+
+def _outlined(raw: bytes | None) -> tuple[int, int]:
+    """``due`` and ``until`` of what ``slots`` holds; -1: it is not so."""
+    if raw is None:
+        return _NOWHERE
+    if len(raw) == _PLACE:
+        return int.from_bytes(raw, "big"), -1
+    head = _outline(raw).head
+    return head.due, head.until
+
+
+def _hour(until: int) -> int:
+    """The end of the hour, so that nothing goes too early."""
+    return -(-until // EXPIRY_STEP)
+
+
+def expiry_writes(hour: int, keys: Sequence[bytes]) -> Iterator[Write]:
+    """Rows that tell of slots to be forgotten. Nothing removes a row before its hour, even if the slot has
+    come to live longer or is gone: whoever reads it then asks the slot. What it says is part of its key, so
+    that no other takes its place."""
+    for begin in range(0, len(keys), EXPIRY_KEYS):
+        raw = _encode(keys[begin : begin + EXPIRY_KEYS])
+        yield "expiry", due_key(hour * EXPIRY_STEP, blake2b(raw, digest_size=8).digest()), raw
 
 
 class Flushed:
@@ -320,35 +388,31 @@ class Flushed:
 
 def restored(store: KeyValue, records: Sequence[tuple[bytes, bytes | None]]) -> list[Write]:
     """The writes that bring ``store`` up to these changelog records (the newest of a key holds). Slots are
-    taken apart, not read: what they say is the same in the store."""
+    not read further than to where they lie: the store has them as they are."""
     newest = dict(records)
     slots = [(key[1:], raw) for key, raw in newest.items() if key.startswith(SLOT_TAG)]
     writes: list[Write] = []
+    ending: dict[int, list[bytes]] = {}
     pending = int.from_bytes(store.get("meta", PENDING) or b"", "big")
     for (key, raw), held in zip(slots, store.get_many("slots", [key for key, _ in slots]), strict=True):
-        due = until = was_due = was_until = -1
-        if held is not None:
-            before = _beginning(held)
-            was_due, was_until = before.due, before.until
+        was_due, was_until = _outlined(held)
+        due = until = -1
         if raw is None:
             writes.append(("slots", key, None))
         else:
-            packed = _packed(raw)
-            head = bytes(packed.head)
-            place = _beginning(head)
-            due, until = place.due, place.until
-            writes.append(("slots", key, head))
-            if due >= 0:
-                rows = b"".join((_PAIR, packed.row, packed.successor))
-                writes.append(("due", due_key(due, key), rows))
+            due, until = _outlined(raw)
+            if due < 0:
+                writes.append(("slots", key, raw))
+            else:
+                place = due.to_bytes(_PLACE, "big")
+                writes += [("slots", key, place), ("due", place + key, raw)]
         if was_due >= 0 and was_due != due:
             writes.append(("due", due_key(was_due, key), None))
-        if until != was_until:
-            if was_until >= 0:
-                writes.append(("expiry", due_key(was_until, key), None))
-            if until >= 0:
-                writes.append(("expiry", due_key(until, key), b""))
+        if until >= 0 and (was_until < 0 or _hour(was_until) != _hour(until)):
+            ending.setdefault(_hour(until), []).append(key)
         pending += (due >= 0) - (was_due >= 0)
+    for hour, keys in ending.items():
+        writes += expiry_writes(hour, keys)
     for key, raw in newest.items():
         if key.startswith(ENTITY_TAG):
             writes.append(("entities", key[1:], raw))
@@ -390,8 +454,10 @@ def unheard_of(store: KeyValue, record: Delivery) -> bool:
     )
     # The anchor of a notification is its event, that of a reminder its moment.
     keys = [slot_key(name), slot_key(msgspec.structs.replace(name, event_id=""))]
-    heads = [decode_head(raw) for raw in store.get_many("slots", keys) if raw is not None]
-    return all(head.transition < record.transition for head in heads)
+    table = SlotTable(store)
+    table.load(keys)
+    found = [slot for slot in map(table.get, keys) if slot is not None]
+    return all(slot.head.transition < record.transition for slot in found)
 
 
 PENDING = b"\x01pending"

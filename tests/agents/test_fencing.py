@@ -6,18 +6,19 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from agents.host import Host, Place
 from agents.lookout import Lookout
-from agents.partition import FOLLOWED, LONGEST_AWAY, Followed, PartitionStore
+from agents.partition import FOLLOWED, LONGEST_AWAY, Followed, PartitionStore, RocksDisk
 from agents.unread import Spot
 from streams.kafka.offsets import Offsets
 from streams.stages.fencing import Fenced
 from streams.stages.firing import Options
-from streams.stages.slots import FAMILIES, SLOT_TAG, restored, snapshot
+from streams.stages.slots import FAMILIES, LAYOUT, SLOT_TAG, restored, snapshot
 from tests.agents.test_partitions import World, world
 
 __all__ = ["world"]
@@ -28,7 +29,9 @@ META = b"\x00m"
 
 def owner(world: World) -> PartitionStore:
     """Each has a disk of its own."""
-    return PartitionStore(world.on_another_machine(), "timers-changelog", 0, FAMILIES, restored, snapshot)
+    return PartitionStore(
+        world.on_another_machine(), "timers-changelog", 0, FAMILIES, restored, snapshot, LAYOUT
+    )
 
 
 async def write(part: PartitionStore, value: bytes, key: bytes = META) -> None:
@@ -145,6 +148,27 @@ async def test_a_store_that_was_away_too_long_is_rebuilt(
     await part.restore()
     assert "it was away for 3.5 days" in caplog.text
     assert (part.store.get("meta", META), part.store.get("meta", b"\x00gone")) == (b"1", None)
+
+
+async def test_a_store_of_another_layout_is_rebuilt_before_anything_of_it_is_read(
+    world: World, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    shared = replace(world.shared, disk=RocksDisk(tmp_path))
+    arguments = (shared, "timers-changelog", 0, FAMILIES, restored, snapshot)
+    part = PartitionStore(*arguments, layout=LAYOUT)
+    await part.restore()
+    await write(part, b"1")
+    part.store.write([("meta", b"\x00gone", b"x")])
+    part.close()
+    newer = PartitionStore(*arguments, layout=LAYOUT + 1)
+    assert f"it has layout {LAYOUT}, this release writes {LAYOUT + 1}" in caplog.text
+    assert newer.store.get("meta", b"\x00gone") is None
+    await newer.restore()
+    assert newer.store.get("meta", META) == b"1"
+    newer.close()
+    again = PartitionStore(*arguments, layout=LAYOUT + 1)
+    assert again.store.get("meta", META) == b"1"
+    again.close()
 
 
 async def test_a_store_of_another_topic_of_this_name_is_rebuilt(

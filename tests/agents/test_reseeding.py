@@ -21,6 +21,7 @@ from streams.stages.firing import Options
 from streams.stages.round import SOURCE
 from streams.stages.slots import (
     FAMILIES,
+    LAYOUT,
     SLOT_TAG,
     Head,
     Row,
@@ -72,7 +73,7 @@ class Anew:
         world.committed["timers"] = 7
         store = self.shared.disk.open("timers-changelog-0", FAMILIES)
         now = world.shared.clock.now()
-        followed = Followed(1, "one", now, 5, [], True, True)
+        followed = Followed(LAYOUT, "one", now, 5, [], True, True)
         slot = [(SLOT_TAG + KEY, _encode(HELD)), (SOURCE, _encode(7)), (b"\x00source topic consents", b"c")]
         store.write([*restored(store, slot), ("meta", FOLLOWED, _encode(followed))])
         store.write([("meta", b"\x01position", _encode(1_000))])
@@ -89,7 +90,7 @@ class Anew:
     def elsewhere(self) -> PartitionStore:
         """The partition on a machine that never had it."""
         shared = self.world.on_another_machine()
-        return PartitionStore(shared, "timers-changelog", 0, FAMILIES, restored, snapshot)
+        return PartitionStore(shared, "timers-changelog", 0, FAMILIES, restored, snapshot, LAYOUT)
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ async def test_a_worker_that_has_all_of_it_puts_it_back_for_whoever_gets_the_par
     assert held(part)
     assert part.store.get("meta", SOURCE) == _encode(7)
     assert part.store.get("meta", b"\x00source topic consents") is None, "it has no copy of them"
-    own = PartitionStore(anew.shared, "timers-changelog", 0, FAMILIES, restored, snapshot)
+    own = PartitionStore(anew.shared, "timers-changelog", 0, FAMILIES, restored, snapshot, LAYOUT)
     await own.restore()
     assert held(own)
     assert "rebuilt" not in caplog.text, "the store that had it all goes on with it"
@@ -150,7 +151,7 @@ async def test_a_store_that_is_not_the_last_one_is_kept_and_not_believed(
     assert "can't have back what the store here holds" in caplog.text
     for part in (
         anew.elsewhere(),
-        PartitionStore(anew.shared, "timers-changelog", 0, FAMILIES, restored, snapshot),
+        PartitionStore(anew.shared, "timers-changelog", 0, FAMILIES, restored, snapshot, LAYOUT),
     ):
         with pytest.raises(MadeAnew, match="carillon topics give-up timers-changelog 0"):
             await part.restore()
@@ -231,17 +232,23 @@ def replace_name(entity_id: str) -> SlotName:
 async def test_a_first_start_needs_nothing_to_be_put_back(world: World, tmp_path: Path) -> None:
     """Nothing was committed yet."""
     world.ids = dict.fromkeys(CHANGELOGS, "one")
-    part = PartitionStore(world.on_another_machine(), "timers-changelog", 0, FAMILIES, restored, snapshot)
+    part = PartitionStore(
+        world.on_another_machine(), "timers-changelog", 0, FAMILIES, restored, snapshot, LAYOUT
+    )
     await part.restore()
     await part.commit([(SOURCE, _encode(7))], [])
     world.committed["timers"] = 7
-    again = PartitionStore(world.on_another_machine(), "timers-changelog", 0, FAMILIES, restored, snapshot)
+    again = PartitionStore(
+        world.on_another_machine(), "timers-changelog", 0, FAMILIES, restored, snapshot, LAYOUT
+    )
     await again.restore()
 
 
 async def test_a_running_worker_notices_before_anything_is_due(world: World) -> None:
     world.ids = dict.fromkeys(CHANGELOGS, "one")
-    part = PartitionStore(world.on_another_machine(), "timers-changelog", 0, FAMILIES, restored, snapshot)
+    part = PartitionStore(
+        world.on_another_machine(), "timers-changelog", 0, FAMILIES, restored, snapshot, LAYOUT
+    )
     await part.restore()
     await part.look(0)  # an older answer of the brokers
     world.ids["timers-changelog"] = "two"

@@ -37,6 +37,7 @@ from streams.stages.slots import (
     FAMILIES,
     EntityFacts,
     Head,
+    Slot,
     SlotName,
     SlotTable,
     due_key,
@@ -86,8 +87,9 @@ class Slots:
             for at, (key, due) in enumerate(mine):
                 facts = EntityFacts(1, -1, self._payload(at), 0)
                 writes.append(("entities", prefix_of(key), _encode(facts)))
-                writes.append(("slots", key, _encode(Head(1, 1, 1, [], -1, due))))
-                writes.append(("due", due_key(due, key), _encode((row_of(at, due), None))))
+                place = due_key(due, key)
+                writes.append(("slots", key, place[:8]))
+                writes.append(("due", place, _encode(Slot(Head(1, 1, 1, [], -1, due), row_of(at, due)))))
             self._stores[mark].write(writes)
             self._ready[mark].moved([(due, key) for key, due in mine])
 
@@ -111,7 +113,7 @@ class Slots:
             keys = [key for _, key in names]
             store.get_many("entities", [prefix_of(key) for key in keys])
             table = SlotTable(store)
-            table.load(keys)
+            table.load_due(names)
             for key in keys:
                 slot = table.change(key)
                 slot.row = None

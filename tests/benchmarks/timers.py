@@ -38,6 +38,7 @@ import msgspec
 from schemas.records import EntityKind
 from streams.stages.ports import Write
 from streams.stages.slots import (
+    EXPIRY_STEP,
     FAMILIES,
     EntityFacts,
     Head,
@@ -46,6 +47,7 @@ from streams.stages.slots import (
     SlotName,
     SlotTable,
     due_key,
+    expiry_writes,
     name_of,
     prefix_of,
     slot_key,
@@ -76,7 +78,6 @@ _PEER_LIMIT = {"redis": 10_000_000, "postgres": 10_000_000, "apscheduler": 100_0
 """Pending timers beyond which a peer is not asked: APScheduler needs 1 KB of memory and 50 us for each."""
 
 _encode = msgspec.msgpack.Encoder().encode
-_head = msgspec.msgpack.Decoder(Head).decode
 
 
 @dataclass(slots=True)
@@ -101,6 +102,11 @@ def key_of(place: int) -> bytes:
 def due_of(place: int) -> int:
     """Spread over 30 days, in no order."""
     return BEGIN + place * 2_654_435_761 % (30 * DAY)
+
+
+def _placed(due: int, key: bytes, raw: bytes | None) -> list[Write]:
+    place = due_key(due, key)
+    return [("slots", key, place[:8]), ("due", place, raw)]
 
 
 def row_of(place: int, due: int) -> Row:
@@ -197,8 +203,7 @@ class OwnStore:
             writes = facts
             for place, key in zip(mine, keys, strict=True):
                 due = due_of(place)
-                writes.append(("slots", key, _encode(Head(1, 1, 1, [], -1, due))))
-                writes.append(("due", due_key(due, key), _encode((row_of(place, due), None))))
+                writes += _placed(due, key, _encode(Slot(Head(1, 1, 1, [], -1, due), row_of(place, due))))
             store.write(writes)
 
     def reschedule(self, places: Sequence[int]) -> None:
@@ -218,8 +223,7 @@ class OwnStore:
             writes: list[Write] = []
             for key, due, raw in self._rows(store, keys):
                 writes.append(("due", due_key(due, key), None))
-                writes.append(("due", due_key(due + 3_600_000, key), raw))
-                writes.append(("slots", key, _encode(Head(1, 1, 2, [], -1, due + 3_600_000))))
+                writes += _placed(due + 3_600_000, key, raw)
             store.write(writes)
 
     def cancel(self, places: Sequence[int]) -> None:
@@ -227,11 +231,12 @@ class OwnStore:
         for store, mine in self._split(places):
             keys = [key_of(place) for place in mine]
             if self._slots:
-                self._end(store, keys)
+                table = SlotTable(store)
+                table.load(keys)
+                self._end(store, table, keys)
                 continue
             writes: list[Write] = []
-            for key, due, _ in self._rows(store, keys):
-                writes += self._remembered(key, due)
+            writes += self._remembered([(due, key) for key, due, _ in self._rows(store, keys)])
             store.write(writes)
 
     def fire(self, count: int) -> list[bytes]:
@@ -245,45 +250,38 @@ class OwnStore:
                     break
                 cursor = rows[-1][0] + b"\0"
                 keys = [key[8:] for key, _ in rows]
+                names = [(int.from_bytes(key[:8], "big"), key[8:]) for key, _ in rows]
                 if self._slots:
-                    self._end(store, keys)
+                    table = SlotTable(store)
+                    table.load_due(names)
+                    self._end(store, table, keys)
                 else:
-                    store.get_many("slots", keys)
-                    writes: list[Write] = []
-                    for key, _ in rows:
-                        writes += self._remembered(key[8:], int.from_bytes(key[:8], "big"))
-                    store.write(writes)
+                    # First to know what is due, and then with its rows, as SlotTable does.
+                    store.scan("due", rows[0][0], cursor, 2 * len(rows))
+                    store.write(self._remembered(names))
                 left -= len(rows)
                 fired += keys
         return fired
 
-    def _end(self, store: RocksStore, keys: list[bytes]) -> None:
-        table = SlotTable(store)
-        table.load(keys)
+    def _end(self, store: RocksStore, table: SlotTable, keys: list[bytes]) -> None:
         for key in keys:
             slot: Slot = table.change(key)
             slot.row = None
             slot.head.until = BEGIN + 70 * DAY
         store.write(table.flush().writes)
 
-    def _remembered(self, key: bytes, due: int) -> list[Write]:
+    def _remembered(self, names: Sequence[tuple[int, bytes]]) -> list[Write]:
         until = BEGIN + 70 * DAY
-        return [
-            ("due", due_key(due, key), None),
-            ("slots", key, _encode(Head(1, 1, 2, [], until, -1))),
-            ("expiry", due_key(until, key), b""),
-        ]
+        slot = _encode(Slot(Head(1, 1, 2, [], until, -1)))
+        writes: list[Write] = [("due", due_key(*name), None) for name in names]
+        writes += [("slots", key, slot) for _, key in names]
+        return [*writes, *expiry_writes(until // EXPIRY_STEP, [key for _, key in names])]
 
     def _rows(self, store: RocksStore, keys: list[bytes]) -> Iterator[tuple[bytes, int, bytes | None]]:
-        heads = [_head(raw) if raw is not None else None for raw in store.get_many("slots", keys)]
-        pending = [
-            (key, head.due)
-            for key, head in zip(keys, heads, strict=True)
-            if head is not None and head.due >= 0
-        ]
-        rows = store.get_many("due", [due_key(due, key) for key, due in pending])
-        for (key, due), raw in zip(pending, rows, strict=True):
-            yield key, due, raw
+        places = [raw for raw in store.get_many("slots", keys) if raw is not None]
+        rows = store.get_many("due", [place + key for place, key in zip(places, keys, strict=True)])
+        for key, place, raw in zip(keys, places, rows, strict=True):
+            yield key, int.from_bytes(place, "big"), raw
 
     def _split(self, places: Sequence[int]) -> Iterator[tuple[TimedStore, Sequence[int]]]:
         """In batches, each of one database."""
@@ -346,8 +344,7 @@ def batch(folder: Path, pendings: Sequence[int], count: int) -> list[Pace]:
     memory = SharedMemory()
     stores = [RocksStore(folder / f"p{n}", FAMILIES, cache=memory) for n in range(STORES)]
     payload = Chosen().payload
-    row = _encode((row_of(0, BEGIN), None))
-    head = _encode(Head(1, 1, 1, [], -1, BEGIN))
+    row = _encode(Slot(Head(1, 1, 1, [], -1, BEGIN), row_of(0, BEGIN)))
     found, there = [], 0
 
     def put(places: range) -> float:
@@ -357,8 +354,7 @@ def batch(folder: Path, pendings: Sequence[int], count: int) -> list[Pace]:
             writes: list[Write] = []
             for place in block:
                 key = key_of(place)
-                writes.append(("slots", key, head))
-                writes.append(("due", due_key(due_of(place), key), row))
+                writes += _placed(due_of(place), key, row)
                 writes.append(("entities", key, payload(place)))
             began = time.process_time()
             stores[begin // BATCH % STORES].write(writes)

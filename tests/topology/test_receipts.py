@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from schemas.records import FINAL_STATES, Channel, Delivery, EntityKind, EventStatus, Trigger
 from streams.domain.messages import Accepted, Inquiry, Message, NotFound, Outcome, RetryAt, Unknown
 from streams.stages.round import MEMORY
-from streams.stages.slots import decode_head
+from streams.stages.slots import decode_slot
 from tests.support.shop import DAY, HOUR, MINUTE, at, change, facts, notification, reminder, visit
 from tests.support.topology import CrashPoint, Topology, accepting, opened
 
@@ -206,11 +206,11 @@ def test_a_receipt_names_the_time_of_a_reminder_that_was_settled_after_it() -> N
     assert [(str(r.state), r.anchor) for r in world.log[-2:]] == [("sent", str(WHEN)), ("bounced", str(WHEN))]
     for store in world.stores:
         for key, raw in store.scan("slots", b"", None, 10):
-            head = decode_head(raw)
-            [(id_, until)] = head.sent
+            slot = decode_slot(raw)
+            [(id_, until)] = slot.head.sent
             assert until == WHEN + MEMORY
-            head.sent = [(id_, until + HOUR)]
-            store.write([("slots", key, msgspec.msgpack.encode(head))])
+            slot.head.sent = [(id_, until + HOUR)]
+            store.write([("slots", key, msgspec.msgpack.encode(slot))])
     world.report(unknown, DELIVERED)
     assert (str(last(world).state), last(world).anchor) == ("delivered", "")
 
@@ -277,6 +277,8 @@ def test_only_as_many_receipts_are_kept_as_messages_are_remembered() -> None:
         world.change(EntityKind.APPOINTMENT, change(week + 1, visit(scheduled=when), world.now))
         world.until(when - HOUR)
         world.report(last(world), DELIVERED)
-    (head,) = [decode_head(raw) for store in world.stores for _, raw in store.scan("slots", b"", None, 10)]
+    (head,) = [
+        decode_slot(raw).head for store in world.stores for _, raw in store.scan("slots", b"", None, 10)
+    ]
     assert {receipt.delivery_id for receipt in head.receipts} == {sent for sent, _ in head.sent}
     assert len(head.receipts) < 8

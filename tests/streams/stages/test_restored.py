@@ -8,7 +8,16 @@ import pytest
 
 from schemas.records import DeliveryState
 from streams.stages.ports import KeyValue
-from streams.stages.slots import FAMILIES, PENDING, Row, SlotTable, restored
+from streams.stages.slots import (
+    EXPIRY_STEP,
+    FAMILIES,
+    PENDING,
+    Row,
+    SlotTable,
+    decode_expiring,
+    read_slot,
+    restored,
+)
 from streams.state.memory import MemoryStore
 
 KEYS = [b"c\0order\0o%d\0ann\0r\0" % n for n in range(6)]
@@ -20,7 +29,16 @@ def row(dice: Random) -> Row:
 
 
 def contents(store: KeyValue) -> dict[str, list[tuple[bytes, bytes]]]:
-    return {family: store.scan(family, b"", None, 1_000) for family in FAMILIES if family != "meta"}
+    return {family: store.scan(family, b"", None, 1_000) for family in FAMILIES if family in ("slots", "due")}
+
+
+def told_of_in_time(store: KeyValue) -> bool:
+    """Is every slot that is remembered in a row of the hour in which that ends?"""
+    rows = store.scan("expiry", b"", None, 1_000)
+    told = {(int.from_bytes(at[:8], "big"), key) for at, raw in rows for key in decode_expiring(raw)}
+    slots = [(key, read_slot(store, key)) for key, _ in store.scan("slots", b"", None, 1_000)]
+    ends = [(key, slot.head.until) for key, slot in slots if slot is not None and slot.head.until >= 0]
+    return all((-(-until // EXPIRY_STEP) * EXPIRY_STEP, key) in told for key, until in ends)
 
 
 def pending(store: KeyValue) -> int:
@@ -43,7 +61,9 @@ def test_whatever_happened_to_slots(seed: int) -> None:
             slot.head.version += 1
             slot.row = row(dice) if dice.random() < 0.6 else None
             slot.successor = row(dice) if slot.row is not None and dice.random() < 0.2 else None
-            slot.head.until = dice.randrange(50, 90) if slot.row is None and dice.random() < 0.8 else -1
+            slot.head.until = (
+                dice.randrange(1, 9) * EXPIRY_STEP // 2 if slot.row is None and dice.random() < 0.8 else -1
+            )
             slot.head.sent = [("d" * 32, 77)] * dice.randrange(3)
         done = table.flush()
         written.write(done.writes)
@@ -54,3 +74,5 @@ def test_whatever_happened_to_slots(seed: int) -> None:
             unread.clear()
             assert contents(followed) == contents(written)
             assert pending(followed) == left
+            assert told_of_in_time(written)
+            assert told_of_in_time(followed)

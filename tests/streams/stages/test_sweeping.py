@@ -7,7 +7,7 @@ from schemas.records import EntityKind
 from streams.domain.catalog import Catalog
 from streams.stages.delivery import DeliveryStage
 from streams.stages.firing import Options
-from streams.stages.slots import FAMILIES, Head, SlotName, slot_key
+from streams.stages.slots import FAMILIES, Head, Slot, SlotName, slot_key
 from streams.stages.sweeping import ALL, Sweeper
 from streams.state.memory import MemoryStore
 from tests.support.shop import C, reminder
@@ -43,7 +43,7 @@ def applied(rules: int) -> tuple[Counted, int]:
     for number in range(rules):
         catalog.apply(reminder(1, id_=f"r{number}"))
     keys = [slot_key(SlotName(C, ORDER, f"{n}", "cust", f"r{n % rules}", "")) for n in range(100)]
-    store.write([("slots", key, encode(Head(1, 1, 1, [], 0, -1))) for key in keys])
+    store.write([("slots", key, encode(Slot(Head(1, 1, 1, [], 0, -1)))) for key in keys])
     stage = DeliveryStage(store, catalog, Options(), lambda *_: None)
     store.scanned = 0
     stage.reference_changed([(C, rule.id) for rule in catalog.rules_of(C)])
