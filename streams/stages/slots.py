@@ -258,7 +258,7 @@ class SlotTable:
 
     def _pending(self, name: tuple[int, bytes], raw: bytes) -> None:
         due, key = name
-        slot = self._slots[key] = decode_slot(raw)
+        self._slots[key] = decode_slot(raw)
         self._before[key] = (due, -1)
 
     def get(self, key: bytes) -> Slot | None:
