@@ -20,9 +20,10 @@ from streams.stages.round import InquiryOrder, SendOrder
 
 
 class Capacity:
-    """``limits``: messages (and questions) at each channel's providers at once. ``shares``: with the other
-    workers; None: there are none. ``pauses``: what operators have stopped; ``wake`` when that changes.
-    ``waiting``: due messages by company; ``rates``: of the companies that have one."""
+    """``limits``: messages (and questions) at each channel's providers at once; ``ahead``: how many more may
+    have begun, so that what comes next waits for a place and no place for a round of a partition. ``shares``:
+    with the other workers; None: there are none. ``pauses``: what operators have stopped; ``wake`` when that
+    changes. ``waiting``: due messages by company; ``rates``: of the companies that have one."""
 
     def __init__(
         self,
@@ -32,13 +33,14 @@ class Capacity:
         pauses: Pauses | None = None,
         waiting: Callable[[Channel], Mapping[str, int]] = lambda _: {},
         rates: Rates = MappingProxyType({}),
+        ahead: Mapping[Channel, int] = MappingProxyType({}),
     ) -> None:
         self.pauses = pauses or Pauses()
         self._lanes = {
             channel: Lane(
                 channel,
                 senders[channel],
-                limits[channel],
+                limits[channel] + ahead.get(channel, 0),
                 shares,
                 self.pauses,
                 partial(waiting, channel),
@@ -46,6 +48,7 @@ class Capacity:
             )
             for channel in senders
         }
+        self._places = {channel: asyncio.Semaphore(limits[channel]) for channel in senders}
         self._waiting: dict[asyncio.Event, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -66,6 +69,10 @@ class Capacity:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = loop.call_at(at, self._rang)
+
+    def place(self, channel: Channel) -> asyncio.Semaphore:
+        """To be held while a provider is called: those that have begun come one after the other."""
+        return self._places[channel]
 
     def begin(self, order: SendOrder, now: int) -> Call:
         return self._lanes[order.channel].begin(order.provider, now, order.message.company)

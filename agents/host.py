@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple
 
 from agents.capacity import Capacity
@@ -49,12 +50,15 @@ class Host:
         options: Options,
         gate: Gate,
         shares: Shares | None = None,
+        ahead: Mapping[Channel, int] = MappingProxyType({}),
     ) -> None:
         self._shared = shared
         self._options = options
         self._rates: dict[str, int] = {}
         self._waiting: dict[Channel, tuple[float, Mapping[str, int]]] = {}
-        self.capacity = Capacity(senders, limits, shares, waiting=self.waiting, rates=self._rates)
+        self.capacity = Capacity(
+            senders, limits, shares, waiting=self.waiting, rates=self._rates, ahead=ahead
+        )
         self.entities: dict[Place, EntityPartition] = {}
         self.timers: dict[int, SenderPartition] = {}
         self.ready = False

@@ -262,13 +262,16 @@ class SenderPartition:
 
     async def _once(self, now: int) -> bool:
         async with self._lock:
-            answered = await self._answers(now)
+            # What goes next and what became of others are one round, unless nothing may go.
+            answered = await self._answers(now, all_=bool(self._gate.closed()))
             swept = forgot = due = None
             if not self._gate.wrong_clock:
                 swept = await self._round(self._stage.sweep)
                 forgot = await self._round(self._stage.forget)
             if not self._gate.closed():
-                due = await self._round(lambda now: self._stage.due(now, self._rooms(now)))
+                sent, self._sent = self._sent[:_ANSWERS], self._sent[_ANSWERS:]
+                due = await self._round(lambda now: self._stage.due(now, self._rooms(now), answers=sent))
+                self._count(sent)
         return answered or any(round_ is not None for round_ in (swept, forgot, due))
 
     def _rooms(self, now: int) -> Mapping[Channel, Room]:
@@ -277,16 +280,22 @@ class SenderPartition:
             return {}
         return self._capacity.rooms(now)
 
-    async def _answers(self, now: int) -> bool:
-        sent, self._sent = self._sent[:_ANSWERS], self._sent[_ANSWERS:]
+    async def _answers(self, now: int, *, all_: bool = True) -> bool:
+        """Writes down what providers have answered; not ``all_``: only what was asked."""
         asked, self._asked = self._asked[:_ANSWERS], self._asked[_ANSWERS:]
+        sent: list[tuple[SendOrder, Outcome | Withdrawn]] = []
+        if all_:
+            sent, self._sent = self._sent[:_ANSWERS], self._sent[_ANSWERS:]
         if sent:
             await self._round(lambda now: self._stage.outcomes(sent, now))
-            kinds = Counter((str(order.channel), type(answer).__name__.lower()) for order, answer in sent)
-            self._shared.metrics.outcomes_of(kinds)
+            self._count(sent)
         if asked:
             await self._round(lambda now: self._stage.inquired(asked, now))
         return bool(sent or asked)
+
+    def _count(self, sent: Iterable[tuple[SendOrder, Outcome | Withdrawn]]) -> None:
+        kinds = Counter((str(order.channel), type(answer).__name__.lower()) for order, answer in sent)
+        self._shared.metrics.outcomes_of(kinds)
 
     async def _round(
         self,
@@ -311,17 +320,18 @@ class SenderPartition:
             await outputs.suppressions(round_.suppressions)
             await self._state.commit(round_.changelog, [*round_.writes, *round_.after(self._stage.pending)])
             self._stage.committed(round_)
-            await outputs.deliveries(round_.log)
         except BaseException:
             self._not_called([call for _, call in sends], round_.inquiries)
             raise
-        if writes := self._stage.logged(round_):
-            self._state.store.write(writes)
-        self._shared.metrics.transitions_of(round_.counts)
+        # The intents are in the changelog, and with them what the delivery log is to be told.
         for order, call in sends:
             self._call(self._send(order, call))
         for inquiry in round_.inquiries:
             self._call(self._inquire(inquiry))
+        await outputs.deliveries(round_.log)
+        if writes := self._stage.logged(round_):
+            self._state.store.write(writes)
+        self._shared.metrics.transitions_of(round_.counts)
         return round_
 
     def _not_called(self, calls: Iterable[Call], inquiries: Iterable[InquiryOrder]) -> None:
@@ -348,15 +358,16 @@ class SenderPartition:
         sender = call.account.sender
         answer: Outcome | None = None
         try:
-            await self._gate.until_owned()
-            withdrawn = self._stage.final_check(order, self._shared.clock.now())
-            if withdrawn is None:
-                try:
-                    answer = await sender.send(order.message)
-                except Exception as error:
-                    # A sender promises not to raise; if it does, nobody knows whether the message is out.
-                    log.exception("sender %s raised", sender.name)
-                    answer = Unknown(sender.name, str(Reason.NO_ANSWER), type(error).__name__)
+            async with self._capacity.place(call.channel):
+                await self._gate.until_owned()
+                withdrawn = self._stage.final_check(order, self._shared.clock.now())
+                if withdrawn is None:
+                    try:
+                        answer = await sender.send(order.message)
+                    except Exception as error:
+                        # A sender promises not to raise; if it does, nobody knows whether the message is out.
+                        log.exception("sender %s raised", sender.name)
+                        answer = Unknown(sender.name, str(Reason.NO_ANSWER), type(error).__name__)
         finally:
             elsewhere = self._capacity.end(call, answer, self._shared.clock.now())
         if isinstance(answer, RetryAt) and elsewhere:
@@ -372,7 +383,8 @@ class SenderPartition:
         try:
             answer: Inquiry
             try:
-                answer = await sender.inquire(order.message, order.since, order.until)
+                async with self._capacity.place(order.channel):
+                    answer = await sender.inquire(order.message, order.since, order.until)
             except Exception as error:
                 log.exception("sender %s raised", sender.name)
                 answer = Unknown(sender.name, str(Reason.NO_ANSWER), type(error).__name__)

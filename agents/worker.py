@@ -117,6 +117,9 @@ class Worker:
         usage = Usage(shared.name)
         self._senders = build_senders(sender_settings(settings), clock, usage)
         limits = {Channel.SMS: settings.sms_in_flight, Channel.EMAIL: settings.smtp_connections * 2}
+        # A mail server takes a message in milliseconds, a round takes tens of them. An e-mail that has begun
+        # and was not handed over when a worker dies is sent after all; an SMS perhaps not.
+        ahead = {Channel.EMAIL: settings.smtp_connections * 8}
         self._gate = Gate(
             unread=lambda: self._hold.unread,
             membership_age=self._membership_age,
@@ -126,7 +129,7 @@ class Worker:
         )
         # A clock that somebody drives runs faster than workers can tell each other anything.
         shares = Shares(shared.name) if isinstance(clock, SystemClock) else None
-        self._host = Host(shared, self._senders, limits, options_of(settings), self._gate, shares)
+        self._host = Host(shared, self._senders, limits, options_of(settings), self._gate, shares, ahead)
         capacity = self._host.capacity
         self._pacing = Pacing(
             settings.broker,

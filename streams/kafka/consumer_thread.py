@@ -71,6 +71,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         """Replaced as a whole, in this thread, together with the seeks."""
         self.open: set[TP] = set()
         """Partitions with room. The app's loop adds and discards (atomic under the GIL), this one looks."""
+        self._held: dict[TP, Drained] = {}
+        """What has been taken out of aiokafka for partitions that have no room yet: aiokafka asks a broker
+        for nothing of a partition of which it holds records, and for the others again only when the broker
+        has answered, so that a record could wait for ``fetch_max_wait``."""
         self.replaced = False
         """Somebody else has this worker's place in the group."""
         self.confirmed = -math.inf
@@ -149,7 +153,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self.thread_loop))
 
     async def drain(self, timeout: float, max_records: int) -> list[Drained]:
-        """The records at hand of every open partition, at most ``max_records`` of each.
+        """The records at hand of every open partition, at most ``max_records`` of each: also of those that
+        have come since its last ones were handed out.
 
         Waits up to ``timeout`` seconds for some; returns early, maybe with nothing, after an out-of-range
         position. Raises what aiokafka reports of a partition otherwise (authorisation, corrupt records).
@@ -175,31 +180,46 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
                     waiter.result()
 
     def _take(self, fetcher: Any, max_records: int) -> list[Drained]:
-        drained: list[Drained] = []
+        for tp in list(self._held):
+            if self._held[tp].flow is not self.flows.get(tp):
+                del self._held[tp]  # it begins elsewhere
+        failed: list[TP] = []
         for tp in list(fetcher._records):
             if not fetcher._subscriptions.is_assigned(tp):
                 del fetcher._records[tp]
+            elif not isinstance(fetcher._records[tp], FetchResult):
+                failed.append(tp)
+            elif tp in self.flows:
+                self._hold(fetcher, tp, self.flows[tp], max_records)
+        drained = [self._held.pop(tp) for tp in list(self._held) if tp in self.open]
+        for tp in failed:
+            if drained or tp not in self.open or tp not in self.flows:
                 continue
-            flow = self.flows.get(tp)
-            if flow is None or tp not in self.open:
-                continue
-            result = fetcher._records[tp]
-            if isinstance(result, FetchResult):
-                state = result._assignment.state_value(tp)
-                records = _records(result, tp, max_records)
-                if not result.has_more():
-                    del fetcher._records[tp]
-                    fetcher._notify(fetcher._wait_consume_future)
-                # The position is past the records and past anything unreadable after them.
-                if state is not None and state.has_valid_position and state.position > flow.next_offset:
-                    drained.append(Drained(flow, records, state.position))
-            elif not drained:
-                del fetcher._records[tp]
-                fetcher._notify(fetcher._wait_consume_future)
-                # Of no interest: it was looking for a committed offset, before the seek.
-                with contextlib.suppress(NoOffsetForPartitionError):
-                    result.check_raise()
+            result = fetcher._records.pop(tp)
+            fetcher._notify(fetcher._wait_consume_future)
+            # Of no interest: it was looking for a committed offset, before the seek.
+            with contextlib.suppress(NoOffsetForPartitionError):
+                result.check_raise()
         return drained
+
+    def _hold(self, fetcher: Any, tp: TP, flow: PartitionFlow, max_records: int) -> None:
+        """Takes what aiokafka has of a partition, as long as no more than ``max_records`` are held."""
+        before = self._held.get(tp)
+        room = max_records - (len(before.records) if before is not None else 0)
+        if room <= 0:
+            return
+        result = fetcher._records[tp]
+        state = result._assignment.state_value(tp)
+        records = _records(result, tp, room)
+        if not result.has_more():
+            del fetcher._records[tp]
+            fetcher._notify(fetcher._wait_consume_future)
+        # The position is past the records and past anything unreadable after them.
+        position = before.position if before is not None else flow.next_offset
+        if state is not None and state.has_valid_position and state.position > position:
+            if before is not None:
+                records = [*before.records, *records]
+            self._held[tp] = Drained(flow, records, state.position)
 
     def wake(self) -> None:
         """Makes a waiting ``drain`` look again. Called from the app's loop."""
@@ -243,5 +263,6 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         live = {tp: flow for tp, flow in flows.items() if flow.live}
         for tp, flow in live.items():
             consumer.seek(driver.ensure_aiokafka_TP(tp), flow.next_offset)
+            self._held.pop(tp, None)
         self.flows = {**self.flows, **live}
         self._wake()

@@ -160,7 +160,7 @@ class BatchProducer:
         security: Mapping[str, str],
         *,
         partitions: Callable[[str], int],
-        linger_ms: float = 3,
+        linger_ms: float = 0.5,
         timeout_ms: int = 30_000,
         queue_records: int = 200_000,
         now: Callable[[], int] | None = None,

@@ -50,11 +50,13 @@ class BatchSettings:
     """Of one batch."""
     max_bytes: int = 1024 * 1024
     """Asked for per partition and fetch, as stored (compressed). One producer batch above it still comes."""
-    max_in_flight: int = 2
-    """Batches of one partition that are handed out and not acked; then that partition alone is not read."""
+    max_in_flight: int = 1
+    """Batches of one partition that are handed out and not acked. What comes meanwhile is one batch
+    afterwards, up to ``max_records``; beyond that this partition alone is not read. A second one handed out
+    would be worked on no sooner, and smaller: of single records, a batch costs more than what is in it."""
     fetch_max_wait: float = 0.05
     """Seconds that a broker may hold an empty fetch. aiokafka asks a broker nothing else meanwhile, so a
-    partition that gets room again waits up to this long: Faust's 1.5 s would be its stall."""
+    partition that was full waits up to this long: Faust's 1.5 s would be its stall."""
     drain_timeout: float = 10.0
     """Seconds that a revoke or a stop waits for batches in work. Must stay well under the broker's
     rebalance time-out; what is not acked by then is read again by the next owner."""

@@ -180,14 +180,21 @@ class DeliveryStage:
         """How many of them are the channel's, by company."""
         return self._ready.waiting(channel)
 
-    def due(self, now: int, rooms: Mapping[Channel, Room], limit: int = 500) -> DeliveryRound | None:
+    def due(
+        self,
+        now: int,
+        rooms: Mapping[Channel, Room],
+        limit: int = 500,
+        answers: Sequence[tuple[SendOrder, Outcome | Withdrawn]] = (),
+    ) -> DeliveryRound | None:
         """Looks at rows whose moment has come, as many as ``rooms`` has room for and fairly between
-        companies; None when there is nothing to look at."""
+        companies; None when there is nothing to look at. ``answers``: see ``outcomes``; what became of some
+        messages and the intents of the next are one round."""
         names = self._ready.take(now, rooms, limit)
         if not names:
-            return None
+            return self.outcomes(answers, now) if answers else None
         try:
-            round_, entities = self._look(names, now, rooms)
+            round_, entities = self._look(names, now, rooms, answers)
         except BaseException:
             self._ready.moved(names)  # a schema must be fetched first: they are still due
             raise
@@ -200,9 +207,14 @@ class DeliveryStage:
         self._in_flight |= {order.key: order.attempt for order in round_.inquiries}
 
     def _look(
-        self, names: Sequence[tuple[int, bytes]], now: int, rooms: Mapping[Channel, Room]
+        self,
+        names: Sequence[tuple[int, bytes]],
+        now: int,
+        rooms: Mapping[Channel, Room],
+        answers: Sequence[tuple[SendOrder, Outcome | Withdrawn]],
     ) -> tuple[DeliveryRound, Entities]:
         round_, entities = self._begin(now)
+        self._answered(answers, round_)
         keys = [key for _, key in names]
         round_.table.load_due(names)
         entities.load([prefix_of(key) for key in keys])
@@ -264,6 +276,12 @@ class DeliveryStage:
     def outcomes(self, answers: Sequence[tuple[SendOrder, Outcome | Withdrawn]], now: int) -> DeliveryRound:
         """What the providers (or the final check) said to orders of earlier rounds."""
         round_, _ = self._begin(now)
+        self._answered(answers, round_)
+        return self._finish(round_)
+
+    def _answered(
+        self, answers: Sequence[tuple[SendOrder, Outcome | Withdrawn]], round_: DeliveryRound
+    ) -> None:
         round_.table.load(order.key for order, _ in answers)
         for order, outcome in answers:
             self._in_flight.pop(order.key, None)
@@ -272,7 +290,6 @@ class DeliveryStage:
                 continue
             if slot.row.state in IN_FLIGHT:
                 self._firing.answered(order, round_.table.change(order.key), outcome, round_)
-        return self._finish(round_)
 
     def inquired(self, answers: Sequence[tuple[InquiryOrder, Inquiry]], now: int) -> DeliveryRound:
         """What the providers said about messages of which nobody knew."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from agents.capacity import Capacity
@@ -13,7 +14,7 @@ from agents.sender_partition import SenderPartition
 from deploy.fakes.http_sms import DESCRIPTION, HttpSmsFake
 from deploy.fakes.sms import Fault, SmsFake
 from schemas.codec import encode_json
-from schemas.records import Channel, Delivery, EntityKind, Timer, TimerOp, Trigger
+from schemas.records import FINAL_STATES, Channel, ClearScope, Delivery, EntityKind, Timer, TimerOp, Trigger
 from senders.breaker import FAILURES
 from senders.http_sms import HttpSms
 from senders.http_sms_settings import read_description
@@ -21,6 +22,7 @@ from senders.sender import Sender
 from senders.twilio_sms import TwilioSms
 from streams.clock import SystemClock
 from streams.domain.ids import customer_key
+from streams.domain.reasons import Reason
 from streams.kafka.batches import RecordBatch
 from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.topics import partition_counts, topic_plan
@@ -51,7 +53,8 @@ class Forward(SystemClock):
 class Service:
     """One partition, sending by two providers."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, ahead: int) -> None:
+        self._ahead = ahead
         self.clock = Forward()
         self.first = SmsFake(now=self.clock.now)
         self.second = HttpSmsFake(now=self.clock.now)
@@ -66,7 +69,8 @@ class Service:
             TwilioSms(twilio_settings(self.first), self.clock),
             HttpSms(described, self.clock),
         ]
-        self.capacity = Capacity({Channel.SMS: self.ways}, {Channel.SMS: 1})  # one after the other
+        one = {Channel.SMS: 1}  # one after the other
+        self.capacity = Capacity({Channel.SMS: self.ways}, one, ahead={Channel.SMS: self._ahead})
         shared = replace(self._world.shared, clock=self.clock)
         self.part = SenderPartition(shared, 0, self.capacity, Options(inherited_after=0), self._world.gate)
         await self.part.open()
@@ -81,18 +85,20 @@ class Service:
         await self.first.stop()
         await self.second.stop()
 
-    async def order(self, *names: str) -> None:
+    async def order(self, *names: str, op: TimerOp = TimerOp.ARM) -> None:
+        """``op`` CLEAR: it is deleted."""
         raws = []
         for name in names:
             now = self.clock.now()
-            made = change(1, facts(), now, entity_id=name)
+            version = 1 if op is TimerOp.ARM else 2
+            made = change(version, facts(), now, entity_id=name)
             timer = Timer(
-                op=TimerOp.ARM,
+                op=op,
                 company=C,
                 kind=EntityKind.ORDER,
                 entity_id=name,
                 customer_id="ann",
-                entity_version=1,
+                entity_version=version,
                 rule_id="r",
                 rule_version=1,
                 anchor=name,
@@ -101,6 +107,11 @@ class Service:
                 status_id="new",
                 change=encode_json(made),
             )
+            if op is TimerOp.CLEAR:
+                gone = {"rule_id": "", "rule_version": 0, "anchor": "", "event_id": ""}
+                timer = msgspec.structs.replace(
+                    timer, scope=ClearScope.ALL, reason=str(Reason.ENTITY_DELETED), **gone
+                )
             raws.append(Raw(self._offset, customer_key(C, "ann"), self._world.codec.encode(timer)))
             self._offset += 1
         await self.part.timers(RecordBatch("timers", 0, raws, raws[0].offset, self._offset))
@@ -120,14 +131,14 @@ class Service:
 
 
 @pytest.fixture
-async def service() -> AsyncIterator[Service]:
+async def service(request: pytest.FixtureRequest) -> AsyncIterator[Service]:
     plan = topic_plan(Settings(partitions=1))
     async with EmbeddedBroker(partition_counts(plan)) as broker:
         world = World(broker)
         world.catalog.apply(notification(Trigger.CREATED))
         await world.registry.register_all()
         await world.producer.start()
-        service = Service(world)
+        service = Service(world, getattr(request, "param", 0))
         await service.start()
         yield service
         await service.stop()
@@ -175,3 +186,17 @@ async def test_what_the_first_may_have_is_asked_there_and_never_sent_by_the_seco
     assert (len(service.first.messages), len(service.second.messages)) == (FAILURES, 1)
     ends = {(r.entity_id, r.state, r.provider) for r in await service.log() if r.state == "sent"}
     assert ends == {*((name, "sent", "twilio") for name in lost), ("next", "sent", "local")}
+
+
+@pytest.mark.parametrize("service", [2], indirect=True)
+async def test_what_has_begun_is_handed_over_one_by_one_and_checked_just_before(service: Service) -> None:
+    service.first.script(Fault.HOLD, method="POST", times=0)
+    await service.order("a", "b", "c")
+    await until(lambda: service.first.held == 1)
+    assert service.capacity.in_flight() == {Channel.SMS: 3}, "the two behind it have begun"
+    await service.order("b", op=TimerOp.CLEAR)
+    service.first.control({"clear": True, "release": True})
+    await until(lambda: service.part.pending == 0)
+    ends = {(r.entity_id, r.state) for r in await service.log() if r.state in FINAL_STATES}
+    assert ends == {("a", "sent"), ("b", "cancelled"), ("c", "sent")}
+    assert len(service.first.messages) == 2

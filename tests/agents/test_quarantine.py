@@ -138,7 +138,7 @@ def test_a_torn_mark_counts_as_none(tmp_path: Path, content: str) -> None:
 
 def test_a_note_that_finds_no_space_says_what_to_do(tmp_path: Path) -> None:
     """full(4): every write to /dev/full fails with ENOSPC."""
-    (tmp_path / "orders-3.new").symlink_to("/dev/full")
+    (tmp_path / "orders-3.mark").symlink_to("/dev/full")
     with pytest.raises(StoreUnavailable, match="the disk is full: free space there"):
         FileMarks(tmp_path).write("orders", 3, Mark(1, 2, 1))
 

@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,7 +30,7 @@ from streams.domain.messages import Accepted, Inquiry, Message, NotFound, Outcom
 
 
 class Instant:
-    """Accepts every message at once."""
+    """Accepts every message at once. Its id of a message says when (``called_at``)."""
 
     bucket: Bucket | None = None
 
@@ -39,13 +40,19 @@ class Instant:
         self._numbers = itertools.count(1)
 
     async def send(self, message: Message) -> Outcome:
-        return Accepted(self.name, f"SM{next(self._numbers):032d}", segments=1)
+        number, called = next(self._numbers), time.time_ns() // 1_000_000
+        return Accepted(self.name, f"SM{called:016d}{number:016d}", segments=1)
 
     async def inquire(self, message: Message, since: int, until: int) -> Inquiry:
         return NotFound(self.name)
 
     async def close(self) -> None:
         """Nothing to release."""
+
+
+def called_at(provider_id: str) -> int:
+    """When it was called, in milliseconds since the epoch."""
+    return int(provider_id[2:18])
 
 
 def senders(_: SenderSettings, __: Clock, ___: Usage | None = None) -> dict[Channel, list[Sender]]:

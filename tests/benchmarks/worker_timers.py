@@ -10,9 +10,10 @@ within the process (tests/benchmarks/instant_worker.py), so nothing of HTTP is i
 - ``lateness``: how much later than its moment each message's outcome is recorded, from the delivery log:
   a steady mixed load (messages due, new timers, moves), many spread over one second, many in one instant; and
   meanwhile those of a company that is not concerned, and e-mails of those that are.
-- ``end to end``: changes of orders, each of which makes a message. First a backlog of them: by the clock, how
-  many a second is the capacity; then half as many, one by one; from the change to the outcome of its message,
-  by the publisher's and the worker's clock, which are the same.
+- ``end-to-end``: changes of orders, each of which makes a message at once; from the change to the call of the
+  provider, by the publisher's and the worker's clock, which are the same. A few a second, alone; then the
+  capacity, with changes that are published one by one, more than the worker takes; then half as many. The
+  publisher, the broker and the worker share this machine.
 - ``recovery``: tests/benchmarks/recovery.py.
 
 examples:
@@ -36,6 +37,7 @@ from schemas.records import DeliveryState, Timer
 from streams.domain.ids import entity_key
 from tests.benchmarks import ending, recovery
 from tests.benchmarks.commands import DAY, HOUR
+from tests.benchmarks.instant_worker import called_at
 from tests.benchmarks.load import Feeder
 from tests.benchmarks.measure import (
     MIB,
@@ -56,6 +58,8 @@ OTHER = 7
 """Number of the company whose messages a burst of the others must not delay."""
 _STEADY = 20.0
 """Seconds of the steady load."""
+_ALONE = 5.0
+"""Messages a second of which each has gone before the next comes."""
 
 
 # --- rates
@@ -189,73 +193,127 @@ def _mixed(world: World, until: int) -> None:
 
 
 def end_to_end(world: World, backlog: int, seconds: float) -> Table:
-    """Immediate messages: from the change of an order to the outcome at the provider. ``backlog``: changes
-    from which the capacity is found."""
+    """Immediate messages: from the change of an order to the call of the provider. ``backlog``: changes of
+    the backlog."""
     made = Table(
         "end-to-end",
-        "End to end: change of an order to the outcome",
+        "End to end: change of an order to the call of the provider",
         ("", "messages/s", "p50 ms", "p99 ms", "most ms", "load"),
     )
-    feeder = Feeder(world.place.bootstrap, linger_ms=0)
-    topic = f"{world.place.prefix}orders"
     there = int(world.worker.status()["pending"])
+    stream = Stream(world, there)
 
-    def record(order: int) -> tuple[bytes, bytes]:
-        change = world.commands.changed(order)
-        return entity_key(change.company, change.entity_id), encode_json(change)
+    def row(what: str, rate: float, late: Sequence[int] = ()) -> None:
+        cells = ("", "", "")
+        if late:
+            middle, last = late[len(late) // 2], late[int(len(late) * 0.99)]
+            cells = (number(middle), number(last), number(late[-1]))
+            made.values |= {"p50": middle, "p99": last}
+        made.rows.append((what, number(rate), *cells, number(load_now())))
+        made.values[what] = rate
 
-    def found(orders: range, mark: dict[int, int]) -> list[float]:
-        until_sent(now_ms(), world.worker)
-        world.settled(there)
-        log = world.log(mark)
-        dues = {r.entity_id: r.due_at for r in log if r.due_at is not None}
-        moments = {n: due for n in orders if (due := dues.get(f"order-{n}")) is not None}
-        sent = sent_at(log, moments)
-        if len(sent) != len(orders):
-            raise BenchError(f"end to end: {len(sent)} of {len(orders)} were sent")
-        return sorted(at - moments[n] for n, at in sent.items())
-
-    say(f"end to end: the capacity, by {backlog:,} changes")
-    world.worker.hold()
-    orders, mark = world.fresh(backlog), world.mark()
-    feeder.send(topic, map(record, orders))
-    world.worker.go()
-    began = time.monotonic()
-    world.settled(there)
-    capacity = backlog / (time.monotonic() - began)
-    found(orders, mark)
-    rate = capacity / 2
-    say(f"end to end: {rate:,.0f} changes a second for {seconds:.0f} s")
-    orders, mark = world.fresh(int(rate * seconds)), world.mark()
-    began = time.monotonic()
-    for place, order in enumerate(orders):
-        time.sleep(max(0.0, began + place / rate - time.monotonic()))
-        feeder.post(topic, *record(order))
-    feeder.send(topic, [])
-    late = found(orders, mark)
-    middle, last = late[len(late) // 2], late[int(len(late) * 0.99)]
-    made.rows.append(
-        ("a backlog, as fast as it goes: the capacity", number(capacity), "", "", "", number(load_now()))
-    )
-    lateness_ = (number(middle), number(last), number(late[-1]))
-    made.rows.append(("half of that", number(rate), *lateness_, number(load_now())))
-    made.values |= {"p50": middle, "p99": last, "rate": rate, "capacity": capacity}
-    made.notes = [f"{len(late):,} messages, {there:,} timers pending"]
+    say("end to end: one at a time")
+    row("one at a time", _ALONE, stream.late(_ALONE, seconds))
+    say(f"end to end: a backlog of {backlog:,}")
+    pace = stream.backlog(backlog)
+    row("a backlog, as fast as it goes", pace)
+    say(f"end to end: more than it takes, {2 * pace:,.0f} a second")
+    capacity = stream.saturated(2 * pace, seconds)
+    row("more than it takes, one by one: the capacity", capacity)
+    say(f"end to end: {capacity / 2:,.0f} changes a second for {seconds:.0f} s")
+    row("half of that", capacity / 2, stream.late(capacity / 2, seconds))
+    made.notes = [
+        f"{backlog:,} changes in the backlog, {seconds:.0f} s of each other load, {there:,} timers pending",
+        "the capacity: changes are published one by one, twice as many a second as were taken out of the "
+        "backlog; it is the messages that went in the second half of that time, a second",
+    ]
     return made
 
 
-def measure(
-    pending: int, count: int, burst: int, runs: int, seconds: int, partitions: int, in_flight: int
-) -> Iterator[Table]:
-    """Gives each table as soon as it is there. ``seconds``: of messages in each scene of the recovery."""
+class Stream:
+    """Changes of orders that nobody knew, each of which makes a message at once."""
+
+    def __init__(self, world: World, pending: int) -> None:
+        self._world = world
+        self._pending = pending
+        self._feeder = Feeder(world.place.bootstrap, linger_ms=0)
+        self._topic = f"{world.place.prefix}orders"
+
+    def late(self, rate: float, seconds: float) -> list[int]:
+        """Milliseconds from the change to the provider's call, in order of size; so many changes a second,
+        evenly. What is published in the first two seconds counts for nothing: the load before has gone."""
+        orders, mark = self._post(rate, 2 + seconds)
+        moments, calls = self._calls(orders, mark)
+        begun = min(moments.values()) + 2_000
+        return sorted(calls[n] - at for n, at in moments.items() if at >= begun)
+
+    def saturated(self, rate: float, seconds: float) -> float:
+        """Messages a second, while there are always more to come."""
+        orders, mark = self._post(rate, seconds)
+        moments, calls = self._calls(orders, mark)
+        begin, end = min(moments.values()), max(moments.values())
+        middle = (begin + end) / 2
+        return sum(middle <= at < end for at in calls.values()) / (end - middle) * 1000
+
+    def backlog(self, count: int) -> float:
+        """Messages a second, of changes that lie there when the worker starts."""
+        world = self._world
+        world.worker.hold()
+        orders, mark = world.fresh(count), world.mark()
+        self._feeder.send(self._topic, map(self._record, orders))
+        world.worker.go()
+        world.settled(self._pending)
+        calls = sorted(self._calls(orders, mark)[1].values())
+        return 1000 * (len(calls) - 1) / (calls[-1] - calls[0])
+
+    def _post(self, rate: float, seconds: float) -> tuple[range, dict[int, int]]:
+        orders, mark = self._world.fresh(int(rate * seconds)), self._world.mark()
+        began = time.monotonic()
+        for place, order in enumerate(orders):
+            wait = began + place / rate - time.monotonic()
+            if wait > 0:
+                time.sleep(wait)
+            self._feeder.post(self._topic, *self._record(order))
+        self._feeder.send(self._topic, [])
+        return orders, mark
+
+    def _record(self, order: int) -> tuple[bytes, bytes]:
+        change = self._world.commands.changed(order)
+        return entity_key(change.company, change.entity_id), encode_json(change)
+
+    def _calls(self, orders: range, mark: dict[int, int]) -> tuple[dict[int, int], dict[int, int]]:
+        """When each order was changed, and when the provider was called for it."""
+        until_sent(now_ms(), self._world.worker)
+        self._world.settled(self._pending)
+        log = self._world.log(mark)
+        dues = {r.entity_id: r.due_at for r in log if r.due_at is not None}
+        moments = {n: due for n in orders if (due := dues.get(f"order-{n}")) is not None}
+        if len(sent_at(log, moments)) != len(orders):
+            raise BenchError(f"end to end: {len(moments)} of {len(orders)} were sent")
+        calls = {
+            int(record.entity_id.removeprefix("order-")): called_at(record.provider_id)
+            for record in log
+            if record.state == DeliveryState.SENT
+        }
+        return moments, {n: calls[n] for n in orders}
+
+
+PARTS = ("rates", "lateness", "end-to-end", "recovery")
+
+
+def measure(given: argparse.Namespace) -> Iterator[Table]:
+    """Gives each table as soon as it is there."""
+    parts: dict[str, Callable[[World], Table]] = {
+        "rates": lambda world: rates(world, given.count, given.runs),
+        "lateness": lambda world: lateness(world, given.burst),
+        "end-to-end": lambda world: end_to_end(world, given.count, _STEADY),
+        "recovery": lambda world: recovery.measure(world, seconds=given.seconds),
+    }
     with LocalKafka() as kafka, tempfile.TemporaryDirectory(prefix="carillon-bench-") as folder:
-        world = World(kafka.bootstrap, Path(folder), partitions, in_flight)
+        world = World(kafka.bootstrap, Path(folder), given.partitions, given.in_flight)
         try:
-            world.set_up(pending)
-            yield rates(world, count, runs)
-            yield lateness(world, burst)
-            yield end_to_end(world, count, _STEADY)
-            yield recovery.measure(world, seconds=seconds)
+            world.set_up(given.pending)
+            yield from (parts[name](world) for name in PARTS if name in given.parts)
         finally:
             world.worker.end()
 
@@ -274,10 +332,10 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--in-flight", type=int, default=1_000, help="the worker's sms_in_flight")
     parser.add_argument("--out", type=Path, default=Path("bench-out"))
-    given_ = parser.parse_args(given)
-    numbers = (given_.pending, given_.count, given_.burst, given_.runs, given_.seconds)
-    for made in measure(*numbers, given_.partitions, given_.in_flight):
-        save(given_.out, [made], machine())
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    options = parser.parse_args(given)
+    for made in measure(options):
+        save(options.out, [made], machine())
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.embedded
 IN_FLIGHT = 8
 ORDERS = 3
 """Partitions of the orders that the embedded cluster has."""
-AHEAD = BatchSettings().max_in_flight * BatchSettings().max_records
+AHEAD = (BatchSettings().max_in_flight + 1) * BatchSettings().max_records
 COUNT = 2 * AHEAD
 FEW = 300
 

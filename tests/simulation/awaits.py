@@ -32,6 +32,9 @@ NOT_SIMULATED: Mapping[str, str] = {
     "hold.": "asks the brokers where topics end: the simulated worker asks ``agents.unread`` itself",
     "sender_partition.SenderPartition.say_again#1": "as ``EntityPartition.say_again#1``, of a worker without "
     "entity partitions, if a round begins right after its look (tests/integration/test_clock_faults.py)",
+    "sender_partition.SenderPartition._send#1": "waits only where more may have begun than a provider takes "
+    "at once (tests/agents/test_failover.py)",
+    "sender_partition.SenderPartition._inquire#1": "as above",
     "timers.register.": "Faust's side of an agent",
     "entities.entity_agent.": "Faust's side of an agent",
     "consents.register.": "Faust's side of an agent",

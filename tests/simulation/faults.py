@@ -25,11 +25,11 @@ DISKS = (
 )
 ROUGH_TURN = 3
 """Of so many rounds through all awaits one is of rough days, that take longer."""
-PACED = ("until_owned#1", "_send#1", "pause#3", "pause#4", "pause#5", "pause#6")
+PACED = ("until_owned#1", "_send#2", "pause#3", "pause#4", "pause#5", "pause#6")
 """Awaits that are met, or met more often, where messages queue for their turn."""
 _COMMIT = "partition.PartitionStore.commit#1"
 LOCKED = ("host", "entity_partition", "sender_partition", "steps")
-SILENT = ("until_owned#1", "_send#1")
+SILENT = ("until_owned#1", "_send#2")
 """Awaits that are met only while a worker hears nothing from its group."""
 
 

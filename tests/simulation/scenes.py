@@ -32,6 +32,7 @@ _TRAITS: Sequence[tuple[tuple[str, ...], str]] = (
     (("EntityPartition.pause#2", "SenderPartition.pause#2"), "away edits many stops"),
     (("SenderPartition.pause#5",), "junk away stops answers many"),
     (("SenderPartition.pause#",), "stops answers many"),
+    (("SenderPartition._once#2",), "unknown"),
     (("SenderPartition.timers#3", "SenderPartition.consents#3", "SenderPartition._once#"), "slow edits many"),
     (("EntityPartition.say_again#1",), "clock slow restless flood"),
     (("SenderPartition.say_again#1",), "crowd clock slow restless flood"),
@@ -40,7 +41,7 @@ _TRAITS: Sequence[tuple[tuple[str, ...], str]] = (
     (("say_again", "lookout.Lookout.look#3"), "clock quick"),
     # Ownership, and who else writes.
     (("_may_claim#1", "PartitionStore._claim#1"), "slow moves silent sleepers many"),
-    (("gate.", "SenderPartition._send#1"), "slow silent many"),
+    (("gate.", "SenderPartition._send#2"), "slow silent many"),
     (
         ("PartitionStore._claim#", "PartitionStore.commit#2", "PartitionStore._look_back"),
         "zombies wakes trouble",
