@@ -28,7 +28,7 @@ def _other(followed: Followed) -> None:
 
 
 def _format(followed: Followed) -> None:
-    followed.format -= 1
+    followed.layout -= 1
 
 
 _FOLLOWED: Mapping[str, Callable[[Followed], None]] = {"old": _old, "other": _other, "format": _format}
