@@ -320,18 +320,18 @@ class SenderPartition:
             await outputs.suppressions(round_.suppressions)
             await self._state.commit(round_.changelog, [*round_.writes, *round_.after(self._stage.pending)])
             self._stage.committed(round_)
+            # Before the calls: if the changelog is deleted, the log is the witness of what may have gone.
+            await outputs.deliveries(round_.log)
         except BaseException:
             self._not_called([call for _, call in sends], round_.inquiries)
             raise
-        # The intents are in the changelog, and with them what the delivery log is to be told.
+        if writes := self._stage.logged(round_):
+            self._state.store.write(writes)
+        self._shared.metrics.transitions_of(round_.counts)
         for order, call in sends:
             self._call(self._send(order, call))
         for inquiry in round_.inquiries:
             self._call(self._inquire(inquiry))
-        await outputs.deliveries(round_.log)
-        if writes := self._stage.logged(round_):
-            self._state.store.write(writes)
-        self._shared.metrics.transitions_of(round_.counts)
         return round_
 
     def _not_called(self, calls: Iterable[Call], inquiries: Iterable[InquiryOrder]) -> None:

@@ -24,6 +24,8 @@ _LATEST = admin.OffsetSpec.latest()  # type: ignore[attr-defined, no-untyped-cal
 _EARLIEST = admin.OffsetSpec.earliest()  # type: ignore[attr-defined, no-untyped-call]
 
 _TIMEOUT = 10.0
+_TRIES = 6
+"""So often a group's coordinator is asked."""
 
 SILENT = logging.getLogger("carillon.librdkafka")
 SILENT.addHandler(logging.NullHandler())
@@ -98,26 +100,62 @@ class Offsets:
 
 
 class Committed:
-    """How far a consumer group has come, asked by somebody who is no member."""
+    """How far a consumer group has come, asked by somebody who is no member. All that ask at the same time
+    share a request."""
 
     def __init__(self, bootstrap: str, security: Mapping[str, str], group: str) -> None:
         self._config = client_config(bootstrap, security)
         self._group = group
         self._client: Any = None
+        self._wanted: dict[TopicPartition, asyncio.Future[int]] = {}
+        self._asking: asyncio.Task[None] | None = None
 
     async def of(self, topic: str, partition: int) -> int:
-        """The offset committed of a partition; 0: none. Raises KafkaException."""
-        return await asyncio.to_thread(self._ask, TopicPartition(topic, partition))
+        """The offset committed of a partition; 0: none. Raises KafkaException, and TimeoutError when the
+        group's coordinator has not answered for a minute: it may be reading its log after a restart."""
+        place = TopicPartition(topic, partition)
+        answer = self._wanted.get(place)
+        if answer is None:
+            answer = self._wanted[place] = asyncio.get_running_loop().create_future()
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._work(), name="committed offsets")
+        return await asyncio.shield(answer)
 
-    def _ask(self, place: TopicPartition) -> int:
+    async def _work(self) -> None:
+        while self._wanted:
+            wanted, self._wanted = self._wanted, {}
+            found: dict[TopicPartition, int | BaseException] = {}
+            try:
+                found |= await asyncio.to_thread(self._ask, list(wanted))
+            except (KafkaException, TimeoutError) as error:
+                found |= dict.fromkeys(wanted, error)
+            for place, answer in wanted.items():
+                result = found[place]
+                if answer.cancelled():
+                    continue
+                if isinstance(result, BaseException):
+                    answer.set_exception(result)
+                    answer.exception()  # whoever asked may have left
+                else:
+                    answer.set_result(result)
+
+    def _ask(self, places: list[TopicPartition]) -> dict[TopicPartition, int | BaseException]:
         if self._client is None:
             self._client = Admin(self._config, logger=SILENT)
-        asked = [ConsumerGroupTopicPartitions(self._group, [place])]
-        answer = self._client.list_consumer_group_offsets(asked, request_timeout=_TIMEOUT)[self._group]
-        [found] = answer.result(_TIMEOUT).topic_partitions
-        if found.error is not None:
-            raise KafkaException(found.error)
-        return max(0, int(found.offset))
+        asked = [ConsumerGroupTopicPartitions(self._group, places)]
+        for left in reversed(range(_TRIES)):
+            answer = self._client.list_consumer_group_offsets(asked, request_timeout=_TIMEOUT)[self._group]
+            try:
+                told = answer.result(_TIMEOUT + 1).topic_partitions
+                break
+            except (TimeoutError, KafkaException) as error:
+                late = isinstance(error, TimeoutError) or error.args[0].code() == KafkaError._TIMED_OUT
+                if not late or not left:
+                    raise
+        return {
+            place: KafkaException(place.error) if place.error is not None else max(0, int(place.offset))
+            for place in told
+        }
 
 
 def end_offsets(bootstrap: str, security: Mapping[str, str], topics: Iterable[str]) -> Ends:

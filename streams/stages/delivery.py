@@ -370,6 +370,7 @@ class DeliveryStage:
         self.source = max(self.source, round_.sources.get(SOURCE, 0))
         self.events_source = max(self.events_source, round_.sources.get(EVENTS_SOURCE, 0))
         self._ready.moved(round_.moved)
+        self._decided |= round_.decided  # not before: a call without its intent is to be caught
 
     def logged(self, round_: DeliveryRound) -> list[Write]:
         """The round's log records are acknowledged: to be written to the store."""
@@ -386,11 +387,9 @@ class DeliveryStage:
         self, round_: DeliveryRound, source: int | None = None, name: bytes = SOURCE
     ) -> DeliveryRound:
         round_.finish(source, name)
-        decided = self._decided
-        if decided:
+        if self._decided:
             for key in round_.changed:
-                decided.pop(key, None)
-        decided |= round_.decided
+                self._decided.pop(key, None)
         return round_
 
     def _consents(self, keys: Sequence[bytes]) -> dict[bytes, bytes | None]:

@@ -1,9 +1,9 @@
 """One round of the delivery stage: what changed, what to log, what to send.
 
-The runtime carries a round out in this order: changelog, acks, store, then ``sends`` and ``inquiries`` beside
-the delivery log and its acks; the next round comes after these. The log records are in the changelog too
-(under ``LOG``) and in ``meta`` until they are acknowledged, so that a crash in between repeats them and loses
-none; (delivery id, transition) tells readers which are repeats.
+The runtime carries a round out in this order: changelog, acks, store, delivery log, acks, then ``sends`` and
+``inquiries``. The log records are in the changelog too (under ``LOG``) and in ``meta`` until they are
+acknowledged, so that a crash in between repeats them and loses none; (delivery id, transition) tells
+readers which are repeats.
 
 A crash can cut the changelog's records short anywhere. So the log records come first, then the slots that
 they tell of, and the source offset last: a log record counts only if its slot has come as far as its number.
