@@ -217,6 +217,7 @@ class SenderPartition:
         async with self._lock:
             self._state.store.write(consent_writes(self._state.store, customers, batch.next_offset))
             self._stage.consents_source = batch.next_offset
+            self._stage.known(key for key, customer in customers if customer is not None)
         self._shared.metrics.records.labels("consents").inc(len(batch.records))
         self._wake.set()
 

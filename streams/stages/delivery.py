@@ -81,6 +81,8 @@ class DeliveryStage:
         self._in_flight: dict[bytes, int] = {}
         self._decided: dict[bytes, Decided] = {}
         """Messages on their way to their final check whose slots nothing has written to since."""
+        self._strangers: dict[bytes, dict[bytes, int]] = {}
+        """By customer of whom nothing is known yet, the messages that wait for that, and where they lie."""
         self._tidy_from: tuple[str, bytes] | None = None
         self._tidied = _int(store, TIDIED)
         self._round, self._unlogged = unlogged(store)
@@ -142,6 +144,12 @@ class DeliveryStage:
         self._receipts.apply(fresh, round_, self._in_flight)
         source = next_offset if next_offset > self.events_source else None
         return self._finish(round_, source, EVENTS_SOURCE)
+
+    def known(self, customers: Iterable[bytes]) -> None:
+        """Records of these customers have come, by their keys: what waited for one is due at once."""
+        for key in customers:
+            if found := self._strangers.pop(key, None):
+                self._ready.again((due, slot) for slot, due in found.items())
 
     def reference_changed(self, names: Iterable[tuple[str, str]]) -> None:
         """(company, rule id) of rules that changed; (company, "") when the company or a location did."""
@@ -240,8 +248,12 @@ class DeliveryStage:
         sends = len(round_.sends)
         self._firing.look(key, slot, round_, entities, customer, in_flight=in_flight, rooms=rooms)
         row = slot.row
-        if len(round_.sends) > sends and row is not None and not row.cancel and slot.successor is None:
+        if row is None:
+            return
+        if len(round_.sends) > sends and not row.cancel and slot.successor is None:
             round_.decided[key] = Decided(self._catalog.changes, consent)
+        elif consent is None and row.waiting_since >= 0:
+            round_.strangers[key] = row.due
 
     def final_check(self, order: SendOrder, now: int) -> Withdrawn | None:
         """Immediately before the provider call (P3): has anything been withdrawn since the intent, or
@@ -249,7 +261,7 @@ class DeliveryStage:
 
         What the decision was made on is looked at again only if it may be another by now."""
         name = name_of(order.key)
-        raw = self._store.get("consents", customer_key(name.company, name.customer_id))
+        raw = self._store.get("consents", _customer_of(order.key))
         decided = self._decided.pop(order.key, None)
         if decided is not None and decided == Decided(self._catalog.changes, raw):
             late = too_late(order, now)
@@ -371,6 +383,8 @@ class DeliveryStage:
         self.events_source = max(self.events_source, round_.sources.get(EVENTS_SOURCE, 0))
         self._ready.moved(round_.moved)
         self._decided |= round_.decided  # not before: a call without its intent is to be caught
+        for key, due in round_.strangers.items():
+            self._strangers.setdefault(_customer_of(key), {})[key] = due
 
     def logged(self, round_: DeliveryRound) -> list[Write]:
         """The round's log records are acknowledged: to be written to the store."""
@@ -390,12 +404,28 @@ class DeliveryStage:
         if self._decided:
             for key in round_.changed:
                 self._decided.pop(key, None)
+        if self._strangers:
+            for key in round_.changed:
+                self._forget_stranger(key)
         return round_
+
+    def _forget_stranger(self, key: bytes) -> None:
+        customer = _customer_of(key)
+        waiting = self._strangers.get(customer)
+        if waiting is not None:
+            waiting.pop(key, None)
+            if not waiting:
+                del self._strangers[customer]
 
     def _consents(self, keys: Sequence[bytes]) -> dict[bytes, bytes | None]:
         """By slot, what is known of its customer."""
-        wanted = [customer_key(name.company, name.customer_id) for name in map(name_of, keys)]
+        wanted = list(map(_customer_of, keys))
         return dict(zip(keys, self._store.get_many("consents", wanted), strict=True))
+
+
+def _customer_of(slot: bytes) -> bytes:
+    name = name_of(slot)
+    return customer_key(name.company, name.customer_id)
 
 
 def consent_writes(

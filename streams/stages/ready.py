@@ -98,6 +98,12 @@ class ReadyRows:
             if name[0] <= self._passed and due_key(*name) < self._cursor:
                 self._enqueue(name)
 
+    def again(self, names: Iterable[_Name]) -> None:
+        """Rows that are to be looked at before their time."""
+        self._turn += 1
+        for name in names:
+            self._enqueue(name)
+
     def take(self, now: int, rooms: Mapping[Channel, Room], limit: int) -> Sequence[_Name]:
         """Rows that are due: of each channel at most ``limit``, of each channel and company at most as many
         as ``rooms`` says; one company after the other in turns. A row taken is not given again unless

@@ -105,6 +105,8 @@ class DeliveryRound:
         """The slots that the round has written."""
         self.decided: dict[bytes, Decided] = {}
         """What ``sends`` were decided on, by their keys."""
+        self.strangers: dict[bytes, int] = {}
+        """Messages that wait for a customer of whom nothing is known, and where they lie."""
         self.pending = 0
         self.sources: dict[bytes, int] = {}
         """How far inputs have been read, by their keys in ``meta``."""

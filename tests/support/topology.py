@@ -446,6 +446,7 @@ class Topology:
         store = self.stores[number]
         keyed = [(customer_key(customer.company, customer.customer_id), customer) for customer in customers]
         store.write(consent_writes(store, keyed, len(self._consents[number])))
+        self.senders[number].known(key for key, _ in keyed)
 
     def _tell(self, records: Sequence[Delivery]) -> None:
         """The delivery log; nothing comes into it that the table of a message's life does not know."""

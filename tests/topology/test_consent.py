@@ -98,6 +98,19 @@ def test_an_older_consent_never_overwrites_a_newer_one() -> None:
 # --- a customer of whom nothing is known yet -------------------------------------------------------------
 
 
+def test_a_message_goes_as_soon_as_its_customer_is_known() -> None:
+    world = Topology(at(TUESDAY))
+    world.reference(*shop(), BY_SMS)
+    world.change(ORDER, change(1, facts(), world.now), change(1, facts(), world.now, entity_id="2"))
+    world.after(1_000)
+    assert (world.sent, world.pending) == ([], 2)
+    world.change(ORDER, change(2, None, world.now, operation=Operation.DELETE, before=facts(), entity_id="2"))
+    world.customer(ann())
+    assert [sent.at for sent in world.sent] == [at(TUESDAY) + 1_000]
+    assert world.finals == [("cancelled", "entity_deleted"), ("sent", "accepted")]
+    assert not any(stage._strangers for stage in world.senders)
+
+
 @pytest.mark.parametrize(
     ("after", "final"),
     [(59_999, ("sent", "accepted")), (60_000, ("suppressed", "no_customer_record"))],
