@@ -22,6 +22,7 @@ from streams.kafka.batches import Record, RecordBatch
 from streams.kafka.changelog import PositionAheadOfLog, PositionGone
 from streams.kafka.topics import TOMBSTONES
 from streams.metrics import Metrics
+from streams.stages import slots
 from streams.stages.fencing import (
     CLAIM,
     Fence,
@@ -106,19 +107,31 @@ class Disk(Protocol):
 
 
 class RocksDisk:
-    """One RocksDB directory for each store, under ``data``."""
+    """One RocksDB directory for each store, under ``data``. Where the layout is not the first, its number is
+    part of the directory's name: a release that does not know it (an update may be taken back) finds nothing,
+    and rebuilds, instead of a store that it can't read."""
 
     def __init__(self, data: Path) -> None:
         self._data = data
 
     def open(self, name: str, families: Sequence[str]) -> KeyValue:
-        return RocksStore(self._data / name, families)
+        path = self._path(name)
+        if path.name != name:
+            destroy(self._data / name)  # of the layout before
+        return RocksStore(path, families)
 
     def destroy(self, name: str) -> None:
-        destroy(self._data / name)
+        destroy(self._path(name))
 
     def names(self) -> Sequence[str]:
-        return sorted(path.name for path in self._data.glob("*") if path.is_dir())
+        """Of this release's stores alone."""
+        found = (path.name for path in self._data.glob("*") if path.is_dir())
+        names = {name: name.partition(".")[0] for name in found}
+        return sorted(name for folder, name in names.items() if self._path(name).name == folder)
+
+    def _path(self, name: str) -> Path:
+        timers = name.startswith("timers-changelog-")
+        return self._data / (f"{name}.{slots.LAYOUT}" if timers else name)
 
 
 class ReadLog(Protocol):

@@ -19,6 +19,7 @@ from streams.kafka.offsets import Offsets
 from streams.stages.fencing import Fenced
 from streams.stages.firing import Options
 from streams.stages.slots import FAMILIES, LAYOUT, SLOT_TAG, restored, snapshot
+from streams.state.rocks import RocksStore
 from tests.agents.test_partitions import World, world
 
 __all__ = ["world"]
@@ -254,3 +255,19 @@ async def test_a_worker_that_loses_a_partition_while_it_opens_it_is_not_ended_by
     assert not host.ready
     await write(other, b"goes on")
     await host.close()
+
+
+def test_a_store_whose_layout_an_older_release_does_not_know_lies_where_it_does_not_look(
+    tmp_path: Path,
+) -> None:
+    disk = RocksDisk(tmp_path)
+    RocksStore(tmp_path / "timers-changelog-0", FAMILIES).close()  # the older release's
+    for name in ("timers-changelog-0", "orders-state-1"):
+        disk.open(name, FAMILIES).close()
+    folders = sorted(path.name for path in tmp_path.iterdir())
+    assert folders == ["orders-state-1", f"timers-changelog-0.{LAYOUT}"]
+    assert disk.names() == ["orders-state-1", "timers-changelog-0"]
+    (tmp_path / f"timers-changelog-1.{LAYOUT - 1}").mkdir()
+    assert disk.names() == ["orders-state-1", "timers-changelog-0"]
+    disk.destroy("timers-changelog-0")
+    assert disk.names() == ["orders-state-1"]
