@@ -115,21 +115,22 @@ class RocksDisk:
         self._data = data
 
     def open(self, name: str, families: Sequence[str]) -> KeyValue:
-        path = self._path(name)
+        path = self.folder(name)
         if path.name != name:
             destroy(self._data / name)  # of the layout before
         return RocksStore(path, families)
 
     def destroy(self, name: str) -> None:
-        destroy(self._path(name))
+        destroy(self.folder(name))
 
     def names(self) -> Sequence[str]:
         """Of this release's stores alone."""
         found = (path.name for path in self._data.glob("*") if path.is_dir())
         names = {name: name.partition(".")[0] for name in found}
-        return sorted(name for folder, name in names.items() if self._path(name).name == folder)
+        return sorted(name for folder, name in names.items() if self.folder(name).name == folder)
 
-    def _path(self, name: str) -> Path:
+    def folder(self, name: str) -> Path:
+        """Where the store of this name lies."""
         timers = name.startswith("timers-changelog-")
         return self._data / (f"{name}.{slots.LAYOUT}" if timers else name)
 

@@ -10,6 +10,7 @@ from random import Random
 import msgspec
 import pytest
 
+from agents.partition import RocksDisk
 from deploy.local_kafka import LocalKafka
 from schemas.records import Change, DeliveryState, Details, EntityKind, Operation
 from tests.support.broker_topics import Topics
@@ -83,7 +84,7 @@ def test_files_of_the_stores_are_damaged(local_kafka: LocalKafka, new_load: NewL
     assert cluster.terminate(worker) == 0  # flushes
     for partition, damage in enumerate(DAMAGES):
         for store in ("timers-changelog", "orders-state"):
-            damage(worker.data / f"{store}-{partition}")
+            damage(RocksDisk(worker.data).folder(f"{store}-{partition}"))
     cluster.supervise()  # damage that is met while at work ends a worker, and its successor knows of it
     cluster.launch(1)
     load.publish(10)
