@@ -139,13 +139,15 @@ def test_a_peak_of_nothing_is_refused() -> None:
 def test_the_costs_are_those_of_the_page_of_performance() -> None:
     page = (Path(__file__).parents[2] / "docs" / "performance.md").read_text().partition("measured: begin")[2]
 
-    def median(row: str, column: int) -> float:
-        found = re.search(rf"^\| {row} \|.*", page, re.MULTILINE)
-        assert found is not None, row
-        return float(found[0].split("|")[column + 1].split()[0].replace(",", ""))
+    def median(row: str, column: int, which: int = 0) -> float:
+        found = re.findall(rf"^\| {row} \|.*", page, re.MULTILINE)
+        assert found, row
+        return float(found[which].split("|")[column + 1].split()[0].rstrip(",").replace(",", ""))
 
     costs = Measured()
     assert costs.change == pytest.approx(median("carillon-entities", 1), rel=0.1)
     assert costs.arm == pytest.approx(median("armed", 2), rel=0.1)
     assert costs.send == pytest.approx(median("sent", 2), rel=0.1)
-    assert costs.rebuild == pytest.approx(median("records per CPU second, start-up included", 1), rel=0.1)
+    # The last: the page has a smaller changelog first, where starting takes most of the time.
+    rebuild = median("records per CPU second, and by the clock", 1, -1)
+    assert costs.rebuild == pytest.approx(rebuild, rel=0.1)
