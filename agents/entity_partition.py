@@ -12,7 +12,8 @@ from agents.steps import StepLock
 from schemas.records import EntityKind
 from streams.kafka.batches import RecordBatch
 from streams.kafka.topics import MAX_VALUE
-from streams.stages.entity import FAMILIES, LAYOUT, SOURCE, EntityRound, EntityStage, restored, snapshot
+from streams.stages.entity import EntityStage
+from streams.stages.entity_state import FAMILIES, LAYOUT, SOURCE, EntityRound, restored, snapshot
 
 _TIDY_LOOK = 60.0
 """Seconds between looks whether it is time to forget old entities."""

@@ -23,7 +23,7 @@ import msgspec
 from agents.partition import FOLLOWED, LONGEST_AWAY, Followed, PartitionStore, Shared, at_once, source_of
 from schemas.records import Delivery
 from streams.kafka.topics import CHANGELOGS
-from streams.stages import entity, slots
+from streams.stages import entity_state, slots
 from streams.stages.fencing import Fenced
 from streams.stages.ports import KeyValue, Write
 from streams.stages.round import EVENTS_SOURCE, SOURCE
@@ -52,13 +52,13 @@ class OldStore(PartitionStore):
 
     def __init__(self, shared: Shared, changelog: str, partition: int) -> None:
         timers = changelog == _TIMERS
-        self._contents: Callable[[KeyValue], Iterator[bytes]] = (slots if timers else entity).contents
+        self._contents: Callable[[KeyValue], Iterator[bytes]] = (slots if timers else entity_state).contents
         self._done = False
         super().__init__(
-            *(shared, changelog, partition, slots.FAMILIES if timers else entity.FAMILIES),
-            slots.restored if timers else lambda _, records: entity.restored(records),
-            slots.snapshot if timers else entity.snapshot,
-            layout=slots.LAYOUT if timers else entity.LAYOUT,
+            *(shared, changelog, partition, slots.FAMILIES if timers else entity_state.FAMILIES),
+            slots.restored if timers else lambda _, records: entity_state.restored(records),
+            slots.snapshot if timers else entity_state.snapshot,
+            layout=slots.LAYOUT if timers else entity_state.LAYOUT,
         )
         raw = self.store.get("meta", FOLLOWED)
         self.followed = _decode_followed(raw) if raw is not None else None

@@ -29,9 +29,10 @@ from streams.domain.catalog import Catalog
 from streams.domain.ids import customer_key
 from streams.domain.messages import Accepted, SmsMessage
 from streams.domain.reasons import Reason
-from streams.stages import entity, slots
+from streams.stages import entity_state, slots
 from streams.stages.delivery import DeliveryStage, consent_writes
-from streams.stages.entity import EntityRound, EntityStage
+from streams.stages.entity import EntityStage
+from streams.stages.entity_state import EntityRound
 from streams.stages.firing import Options
 from streams.stages.ready import Room
 from streams.stages.round import DeliveryRound, SendOrder
@@ -142,7 +143,7 @@ class _World:
         self._location = ""
         self._open: dict[str, PlannedMessage] = {}
         self._known: set[str] = set()
-        self._entities = MemoryStore(entity.FAMILIES)
+        self._entities = MemoryStore(entity_state.FAMILIES)
         self._slots = MemoryStore(slots.FAMILIES)
         self._stage = EntityStage(kind, f"{kind}s", 0, self._entities, catalog)
         self._sender = DeliveryStage(self._slots, catalog, Options(), self._read_change)

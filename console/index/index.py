@@ -34,7 +34,7 @@ from streams.kafka.security import librdkafka_config
 from streams.kafka.tail import TailRecord
 from streams.kafka.topic_ids import TopicIds
 from streams.settings import Settings
-from streams.stages.entity import entity_of
+from streams.stages.entity_state import entity_of
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from schemas.records import AuditEntry, Channel, Customer, Delivery, DeliveryState, EntityKind, Suppression
-from streams.stages.entity import EntityState
+from streams.stages.entity_state import EntityState
 
 _delivery = msgspec.json.Decoder(Delivery).decode
 _audit = msgspec.json.Decoder(AuditEntry).decode

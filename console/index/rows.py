@@ -11,7 +11,7 @@ import msgspec
 from schemas.records import AuditEntry, Customer, Delivery, EntityKind, Suppression
 from streams.domain.ids import split_key
 from streams.domain.life import AT_PROVIDER, WAITING
-from streams.stages.entity import EntityState
+from streams.stages.entity_state import EntityState
 
 PENDING = frozenset((*WAITING, *AT_PROVIDER))
 

@@ -14,7 +14,7 @@ from streams.domain.catalog import Catalog
 from streams.domain.decide import Pending, Wait, address_of, on_arming, refusal
 from streams.domain.ids import delivery_id
 from streams.domain.triggers import reminders
-from streams.stages.entity import EntityState
+from streams.stages.entity_state import EntityState
 
 MOST = 100_000
 """Entities that are looked at; with more of them the numbers are the least that it can be."""

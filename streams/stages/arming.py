@@ -237,21 +237,23 @@ def _again(
         retime(key, slot, round_, entities, catalog)
 
 
-def retime(key: bytes, slot: Slot, round_: DeliveryRound, entities: Entities, catalog: Catalog) -> None:
-    """The rule, the location or the company may have changed: moves the row if its moment has moved."""
+def retime(key: bytes, slot: Slot, round_: DeliveryRound, entities: Entities, catalog: Catalog) -> bool:
+    """The rule, the location or the company may have changed: moves the row if its moment has moved. False:
+    the slot is as it was."""
     row = slot.row
     assert row is not None
     name = name_of(key)
     rule = catalog.rule(name.company, name.rule_id)
     if rule is None or rule.version < row.rule_version:
-        return
+        return False
     if row.target < 0:
         settle(key, slot, round_, entities, catalog, Reason.ARMED)
-        return
+        return True
     facts = entities.entity(prefix_of(key), name.kind).facts
     # The event's age was judged when it was armed: a long delay may outlive the limit.
     decision = on_arming(pending_of(key, row), rule, catalog, facts, row.occurred_at)
-    row.rule_version = max(row.rule_version, rule.version)
+    changed = row.rule_version < rule.version
+    row.rule_version = rule.version
     if isinstance(decision, End):
         # An edit that leaves the moment where it was does not make late what was armed in time.
         late = decision.reason is Reason.TOO_LATE
@@ -260,13 +262,17 @@ def retime(key: bytes, slot: Slot, round_: DeliveryRound, entities: Entities, ca
         )
         if moment != row.target:
             round_.end(key, slot, decision.state, decision.reason)
+            return True
     elif decision.until != row.target:
         row.target = row.allowed = row.due = decision.until
         row.held = False
         row.state = DeliveryState.SCHEDULED
         round_.note(key, slot, row, DeliveryState.SCHEDULED, Reason.MOVED)
+        return True
     elif row.state == DeliveryState.HELD:
         row.due = row.allowed = round_.now  # the hours may have changed: hold it anew or let it go
+        return True
+    return changed
 
 
 def clear(timer: Timer, round_: DeliveryRound, entities: Entities, catalog: Catalog) -> None:

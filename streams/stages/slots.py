@@ -8,7 +8,7 @@ look, so that a burst is one sequential read with all that it needs; afterwards 
 
 Families: ``slots`` (key: where in ``due`` the slot lies, 8 bytes; or the slot), ``due`` (due + key: slot),
 ``expiry`` (hour + hash: keys of slots to be forgotten then), ``entities`` (newest facts), ``consents``,
-``meta``, ``applied``.
+``meta``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import msgspec
 from schemas.records import Delivery, DeliveryState, EntityKind
 from streams.stages.ports import KeyValue, Write, all_keys, prefix_end
 
-FAMILIES = ("slots", "due", "expiry", "entities", "consents", "meta", "applied")
+FAMILIES = ("slots", "due", "expiry", "entities", "consents", "meta")
 LAYOUT = 2
 """Of these families in a store. A store with another one is rebuilt from the changelog, which has its own
 format (``streams.stages.fencing``)."""

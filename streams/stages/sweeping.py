@@ -1,8 +1,9 @@
 """Reference data that changes while messages wait (P6): which pending rows must be looked at again.
 
-What a partition has applied is kept in the ``applied`` family, so that a start, a crash or a move of the
-partition resumes what was left: rule versions under ``company NUL rule``, and under ``company NUL`` a stamp
-of the company's own version and those of its locations.
+Of which state of a company's reference data a partition's rows have seen it keeps one digest, in the
+changelog too: a start, a crash, a lost disk or a move of the partition looks again at the rows of those
+companies alone of which something has changed. What was left in the middle is begun again: to look at a row
+for which nothing has changed writes nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from schemas.records import DeliveryState, Rule
+from schemas.records import DeliveryState
 from streams.domain.catalog import Catalog
 from streams.domain.reasons import Reason
 from streams.stages.arming import Entities, retime
@@ -24,6 +25,18 @@ ROWS = 500
 
 ALL = ""
 """In the place of a rule id: everything pending of the company."""
+
+APPLIED = b"\x00applied "
+"""Key in ``meta`` and in the changelog, with a company: the digest of what was applied."""
+
+
+def digest(catalog: Catalog, company_id: str) -> bytes | None:
+    """Changes whenever anything does that may move or end what is pending of the company; None: nothing is
+    known of it."""
+    rules = sorted(f"{rule.id}={rule.version}" for rule in catalog.rules_of(company_id))
+    if not rules and catalog.company(company_id) is None:
+        return None
+    return blake2b("\0".join(rules).encode(), key=stamp(catalog, company_id), digest_size=12).digest()
 
 
 def stamp(catalog: Catalog, company_id: str) -> bytes:
@@ -55,28 +68,23 @@ class Sweeper:
         return bool(self._todo)
 
     def notice(self, names: Iterable[tuple[str, str]]) -> None:
-        """Queues those of the (company, rule id) pairs that are not applied yet; rule id ALL: the company."""
-        for name in names:
-            company, rule_id = name
-            if rule_id not in self._todo.get(company, ()) and self._applied(name) != self._wanted(name):
-                self._add(name)
+        """Queues the (company, rule id) pairs, which have changed; rule id ALL: the company."""
+        for company, rule_id in names:
+            self._todo.setdefault(company, {})[rule_id] = None
 
     def notice_all(self) -> None:
-        """At opening: compares everything with what the store has applied, deletions included."""
+        """At opening: compares every company with what the store has applied, companies that are gone
+        included."""
         left: dict[bytes, bytes] = {}
-        low = b""
-        # Not asked for one by one: a worker with many partitions and many rules would start late.
-        while rows := self._store.scan("applied", low, None, 1_000):
+        low, high = APPLIED, prefix_end(APPLIED)
+        # Not asked for one by one: a worker with many partitions and many companies would start late.
+        while rows := self._store.scan("meta", low, high, 1_000):
             low = rows[-1][0] + b"\0"
             left.update(rows)
         for company in self._catalog.companies():
-            if left.pop(_key((company.id, ALL)), None) != stamp(self._catalog, company.id):
-                self._add((company.id, ALL))
-            for rule in self._catalog.rules_of(company.id):
-                if left.pop(_key((company.id, rule.id)), None) != _version(rule):
-                    self._add((company.id, rule.id))
-        names = (key.decode().split("\0") for key in left)
-        self.notice((company_id, rule_id) for company_id, rule_id in names if rule_id != ALL)
+            if left.pop(_key(company.id), None) != digest(self._catalog, company.id):
+                self.notice([(company.id, ALL)])
+        self.notice((key.removeprefix(APPLIED).decode(), ALL) for key in left)
 
     def step(self, round_: DeliveryRound, entities: Entities) -> bool:
         """Looks at the next rows; False: there was nothing to do."""
@@ -92,6 +100,9 @@ class Sweeper:
         company = next(iter(self._todo))
         prefix = f"{company}\0".encode()
         if self._under is None:
+            if self._store.get("meta", _key(company)) == digest(self._catalog, company):
+                del self._todo[company]  # told twice
+                return 1
             self._under = {rule_id: self._wanted((company, rule_id)) for rule_id in self._todo[company]}
             self._cursor = prefix
         under = self._under
@@ -109,43 +120,40 @@ class Sweeper:
             # What has changed meanwhile is looked for once more, in the rows behind the cursor too.
             if wanted == self._wanted((company, rule_id)):
                 del names[rule_id]
-                round_.writes.append(("applied", _key((company, rule_id)), wanted))
         if names:
             self._todo[company] = names
+        else:
+            self._note(company, round_)
         return len(rows) + len(under) // 4 + 1
+
+    def _note(self, company: str, round_: DeliveryRound) -> None:
+        """All that has changed has been applied."""
+        key, now = _key(company), digest(self._catalog, company)
+        round_.changelog.append((key, now))
+        round_.writes.append(("meta", key, now))
 
     def _look(self, key: bytes, round_: DeliveryRound, entities: Entities) -> None:
         found = round_.table.get(key)
         if found is None or found.row is None or found.row.state in IN_FLIGHT:
             return
         name = name_of(key)
-        slot = round_.table.change(key)
         rule = self._catalog.rule(name.company, name.rule_id)
         if rule is None:
             if found.row.target >= 0:
-                round_.end(key, slot, DeliveryState.CANCELLED, Reason.RULE_DELETED)
+                round_.end(key, round_.table.change(key), DeliveryState.CANCELLED, Reason.RULE_DELETED)
             return
-        slot.head.rule_version = max(slot.head.rule_version, rule.version)
-        retime(key, slot, round_, entities, self._catalog)
+        changed = found.head.rule_version < rule.version
+        found.head.rule_version = max(found.head.rule_version, rule.version)
+        if retime(key, found, round_, entities, self._catalog) or changed:
+            round_.table.change(key)
 
     def _wanted(self, name: tuple[str, str]) -> bytes | None:
         company, rule_id = name
         if rule_id == ALL:
             return stamp(self._catalog, company)
         rule = self._catalog.rule(company, rule_id)
-        return _version(rule) if rule is not None else None
-
-    def _applied(self, name: tuple[str, str]) -> bytes | None:
-        return self._store.get("applied", _key(name))
-
-    def _add(self, name: tuple[str, str]) -> None:
-        company, rule_id = name
-        self._todo.setdefault(company, {})[rule_id] = None
+        return rule.version.to_bytes(8, "big") if rule is not None else None
 
 
-def _key(name: tuple[str, str]) -> bytes:
-    return "\0".join(name).encode()
-
-
-def _version(rule: Rule) -> bytes:
-    return rule.version.to_bytes(8, "big")
+def _key(company: str) -> bytes:
+    return APPLIED + company.encode()

@@ -84,7 +84,8 @@ class RocksStore:
 
     Errors: ``StoreDamaged``, ``StoreLocked`` and ``StoreUnavailable`` on opening and from any call that
     reads or writes; ``StoreClosed`` after ``close``; ``KeyError`` for an unknown family, in which case
-    nothing was written. ``families`` must be all families that the directory has (more are added).
+    nothing was written. Of the directory's families those that are not among ``families`` are dropped:
+    an earlier release had them.
     """
 
     def __init__(
@@ -111,11 +112,14 @@ class RocksStore:
         if (damage := _known_damage(path)) is not None:
             raise StoreDamaged(f"{path}: {damage}")
         try:
+            there = Rdict.list_cf(str(path)) if (path / "CURRENT").exists() else []
             self._db: Rdict | None = Rdict(
                 str(path),
                 _database_options(memory, create=create),
-                {name: _family_options(name, memory) for name in (_MARKER_FAMILY, *names)},
+                {name: _family_options(name, memory) for name in (_MARKER_FAMILY, *names, *there)},
             )
+            for name in set(there) - {_MARKER_FAMILY, *names}:
+                self._db.drop_column_family(name)
             self._readers = {name: self._db.get_column_family(name) for name in names}
             self._handles = {name: self._db.get_column_family_handle(name) for name in names}
         except Exception as error:  # noqa: BLE001 - the binding raises plain Exception for every RocksDB error

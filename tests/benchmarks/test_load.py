@@ -8,7 +8,8 @@ from schemas.codec import Codec
 from schemas.records import EntityKind, Rule, TimerOp
 from schemas.registry import EmbeddedRegistry
 from streams.domain.catalog import Catalog
-from streams.stages.entity import FAMILIES, EntityStage
+from streams.stages.entity import EntityStage
+from streams.stages.entity_state import FAMILIES
 from streams.state.memory import MemoryStore
 from tests.benchmarks.load import Load
 from tests.support.topology import Published

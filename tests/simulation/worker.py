@@ -26,7 +26,7 @@ from streams.domain.catalog import Catalog
 from streams.kafka.batches import PartitionFlow, RecordBatch
 from streams.kafka.topics import ENTITY_TOPICS, INPUT_TOPICS, REFERENCE_TOPICS
 from streams.metrics import Metrics
-from streams.stages.entity import EntityState
+from streams.stages.entity_state import EntityState
 from streams.stages.fencing import Fenced
 from streams.stages.firing import Options
 from streams.state.errors import StoreClosed

@@ -32,7 +32,7 @@ from streams.domain.catalog import Catalog, Reference, ReferenceType
 from streams.domain.ids import customer_key
 from streams.domain.messages import Accepted, Inquiry, Message, NotFound, Outcome, SmsMessage
 from streams.kafka.partitioner import partition_for
-from streams.stages import entity, slots
+from streams.stages import entity_state, slots
 from streams.stages.delivery import DeliveryStage, consent_writes
 from streams.stages.entity import EntityStage
 from streams.stages.firing import Options, Withdrawn
@@ -117,7 +117,7 @@ class Topology:
 
     def __post_init__(self) -> None:
         self.codec = Codec(EmbeddedRegistry())
-        self.entity_stores = {kind: MemoryStore(entity.FAMILIES) for kind in EntityKind}
+        self.entity_stores = {kind: MemoryStore(entity_state.FAMILIES) for kind in EntityKind}
         self.stores = [MemoryStore(slots.FAMILIES) for _ in range(PARTITIONS)]
         self.records: dict[EntityKind, list[Published]] = {kind: [] for kind in EntityKind}
         """The entity topics."""
@@ -126,8 +126,8 @@ class Topology:
         self.events: list[list[ProviderEvent]] = [[] for _ in range(PARTITIONS)]
         """The partitions of ``provider-events``."""
         self._consents: list[list[Customer]] = [[] for _ in range(PARTITIONS)]
-        self._entity_changelogs: dict[EntityKind, _Changelog] = {kind: [] for kind in EntityKind}
-        self._changelogs: list[_Changelog] = [[] for _ in range(PARTITIONS)]
+        self.entity_changelogs: dict[EntityKind, _Changelog] = {kind: [] for kind in EntityKind}
+        self.changelogs: list[_Changelog] = [[] for _ in range(PARTITIONS)]
         self._lives = Lives()
         self.entities: dict[EntityKind, EntityStage] = {}
         self.senders: list[DeliveryStage] = []
@@ -159,11 +159,11 @@ class Topology:
     def lose_disks(self) -> None:
         """All workers die with their disks: the stores are rebuilt from the changelogs."""
         for kind in EntityKind:
-            self.entity_stores[kind] = MemoryStore(entity.FAMILIES)
-            self.entity_stores[kind].write(entity.restored(self._entity_changelogs[kind]))
+            self.entity_stores[kind] = MemoryStore(entity_state.FAMILIES)
+            self.entity_stores[kind].write(entity_state.restored(self.entity_changelogs[kind]))
         for number in range(PARTITIONS):
             store = self.stores[number] = MemoryStore(slots.FAMILIES)
-            store.write(slots.restored(store, self._changelogs[number]))
+            store.write(slots.restored(store, self.changelogs[number]))
             self._write_customers(number, self._consents[number])
         self.restart()
 
@@ -386,14 +386,14 @@ class Topology:
                 happened = list(enumerate(events))[sender.events_source :]
                 self.carry_out_delivery(number, sender.events(happened, len(events), self.now))
 
-    def carry_out(self, stage: EntityStage, round_: entity.EntityRound) -> None:
+    def carry_out(self, stage: EntityStage, round_: entity_state.EntityRound) -> None:
         self._produce(round_.clears)
         self._point("clears")
         self._produce(round_.timers)
         self._point("timers")
         self._tell(round_.log)
         self.dead += [letter.error for letter in round_.dead]
-        self._entity_changelogs[stage.kind] += round_.changelog
+        self.entity_changelogs[stage.kind] += round_.changelog
         self._point("state")
         self.entity_stores[stage.kind].write(round_.writes)
 
@@ -414,7 +414,7 @@ class Topology:
         stage, store = self.senders[number], self.stores[number]
         if point == "commands":
             self._point("commands")
-        self._changelogs[number] += round_.changelog
+        self.changelogs[number] += round_.changelog
         store.write([*round_.writes, *round_.after(stage.pending)])
         stage.committed(round_)
         self._point("intent log" if round_.sends else "log")

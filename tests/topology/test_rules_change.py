@@ -25,7 +25,7 @@ from schemas.records import (
 )
 from streams.domain.catalog import Reference
 from streams.domain.messages import EmailMessage, RetryAt
-from streams.stages import entity, sweeping
+from streams.stages import rearming, sweeping
 from tests.support.shop import (
     DAY,
     HOUR,
@@ -343,7 +343,7 @@ def test_a_template_edit_speaks_in_what_is_pending() -> None:
 
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(entity, "SWEEP_ROWS", 2)
+    monkeypatch.setattr(rearming, "ROWS", 2)
     monkeypatch.setattr(sweeping, "ROWS", 2)
 
 
@@ -444,6 +444,66 @@ def test_a_sweep_touches_no_other_company() -> None:
         ("acme2", "sending"),
         ("acme2", "sent"),
     ]
+
+
+# --- what has been applied is known after a crash, a lost disk, a move --------------------------------
+
+
+def written(world: Topology) -> list[tuple[bytes, bytes | None]]:
+    """What the changelogs have."""
+    logs = [*world.entity_changelogs.values(), *world.changelogs]
+    return [record for log in logs for record in log]
+
+
+@pytest.mark.parametrize("disks", [False, True])
+def test_a_start_writes_nothing_and_arms_nothing_anew(disks: bool) -> None:
+    world = booked(DAILY, entities=9)
+    world.reference(edited(world, DAILY, offset=12), reminder(48, id_="two", changed_at=world.now))
+    world.remove(Rule, C, "rem")
+    before, commands = written(world), [list(commands) for commands in world.commands]
+    if disks:
+        world.lose_disks()
+    else:
+        world.restart()
+    assert written(world) == before
+    assert world.commands == commands
+    world.until(WHEN)
+    assert sent_at(world) == [WHEN - 2 * DAY] * 9
+
+
+@pytest.mark.parametrize("disks", [False, True])
+def test_an_edit_while_nobody_was_there(disks: bool) -> None:
+    removed = reminder(36, id_="gone")
+    world = booked(DAILY, removed, entities=3)
+    world.catalog.apply(edited(world, DAILY, offset=12))
+    world.catalog.apply(reminder(48, id_="new", changed_at=world.now))
+    world.catalog.remove(Rule, C, "gone")
+    if disks:
+        world.lose_disks()
+    else:
+        world.restart()
+    assert world.pending == 6
+    world.until(WHEN)
+    assert sent_at(world) == [WHEN - 2 * DAY] * 3 + [WHEN - DAY // 2] * 3
+
+
+def test_a_company_that_is_gone_with_its_rules_while_nobody_was_there() -> None:
+    world = booked(DAILY, entities=3)
+    world.catalog.remove(Rule, C, "rem")
+    world.catalog.remove(Company, C, C)
+    world.restart()
+    assert world.pending == 0
+    before = written(world)
+    world.restart()
+    assert written(world) == before
+
+
+def test_an_edit_that_moves_nothing_writes_no_message() -> None:
+    world = booked(DAILY, entities=9)
+    before = [len(log) for log in world.changelogs]
+    world.reference(edited(world, found(Company, C), name="Acme and Sons"))
+    new = [[key for key, _ in log[length:]] for log, length in zip(world.changelogs, before, strict=True)]
+    assert new == [[sweeping.APPLIED + C.encode()]] * len(new)
 
 
 # --- a rule that the sender has not read yet ----------------------------------------------------------

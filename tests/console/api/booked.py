@@ -8,7 +8,7 @@ from console.connection import RawPublication
 from schemas.records import Customer
 from streams.clock import SystemClock
 from streams.domain.ids import customer_key, entity_key
-from streams.stages.entity import EntityState
+from streams.stages.entity_state import EntityState
 from tests.console.api.conftest import NOW, Spot
 from tests.support.shop import DAY, C
 
