@@ -20,6 +20,7 @@ from schemas.records import Channel
 from senders.sender import Sender
 from senders.shares import Shares
 from streams.kafka.batches import RecordBatch
+from streams.kafka.transport import TakenAway
 from streams.stages.fencing import Fenced
 from streams.stages.firing import Options
 
@@ -235,7 +236,10 @@ class Host:
             await part.say_again()
 
     def start_offset(self, place: Place) -> int | None:
-        """Where reading must begin, whatever was committed; None: where it was committed."""
+        """Where reading must begin, whatever was committed; None: where it was committed. Raises TakenAway
+        when the assignment is over already: what is not open now is opened by the next one."""
+        if not self.ready:
+            raise TakenAway
         if place.topic in TOPICS:
             return self.entities[place].source or None
         if place.topic == "timers":

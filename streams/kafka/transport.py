@@ -65,11 +65,16 @@ class BatchSettings:
     when several workers run, see ``_meet_the_mock_broker``; nothing else needs it."""
 
 
+class TakenAway(Exception):  # noqa: N818 - says what is the matter
+    """The partition is not to be read: its assignment is over already, and another one follows."""
+
+
 class Hooks(Protocol):
     """What the transport asks of the app (``BatchApp`` has it)."""
 
     batching: BatchSettings
     start_offset: Callable[[TP], int | None] | None
+    """Where reading must begin, whatever was committed; None: where it was committed. Raises TakenAway."""
     on_offset_gap: Callable[[TP, int, int, int], None] | None
 
 
@@ -83,6 +88,7 @@ class BatchConsumer(driver.Consumer):
         self._hooks: Hooks = self.app  # type: ignore[assignment]  # BatchApp; Faust knows its base class
         self._flows: dict[TP, PartitionFlow] = {}
         self._settled = asyncio.Event()
+        self._revocations = 0
         self.thread_answers = 0
         """How often the thread has been heard of; it stands still when the thread does."""
 
@@ -96,7 +102,8 @@ class BatchConsumer(driver.Consumer):
 
         The stored source offset, where the app has one, wins over the committed offset; without either,
         reading starts at the earliest record. An offset that the log does not have (recreated or truncated
-        topic, expired records) is reported, and reading starts at the earliest record.
+        topic, expired records) is reported, and reading starts at the earliest record. If the partitions are
+        taken away meanwhile none is read: Faust calls again when it knows the next assignment.
         """
         # Faust cancels this after broker_request_timeout and goes on as if it had happened.
         limit = self.app.conf.broker_request_timeout * 0.8
@@ -109,17 +116,22 @@ class BatchConsumer(driver.Consumer):
             raise
 
     async def _start(self, tps: Iterable[TP]) -> None:
+        revocations = self._revocations
         bounds = await self._thread.run(self._thread.bounds(tps))
         flows = {}
         for tp, found in bounds.items():
-            start = self._hooks.start_offset(tp) if self._hooks.start_offset is not None else None
+            try:
+                start = self._hooks.start_offset(tp) if self._hooks.start_offset is not None else None
+            except TakenAway:
+                logger.info("%s/%d has been taken away before it was read", tp.topic, tp.partition)
+                continue
             if start is None:
                 start = found.low if found.committed is None else found.committed
             if not found.low <= start <= found.high:
                 self._report_gap(tp, start, found.low, found.high)
                 start = found.low
             flows[tp] = self._new_flow(tp, start, found)
-        await self._begin(flows)
+        await self._begin(flows, revocations)
 
     def _new_flow(self, tp: TP, start: int, bounds: Bounds) -> PartitionFlow:
         committed = bounds.committed
@@ -132,8 +144,11 @@ class BatchConsumer(driver.Consumer):
             on_settled=self._on_settled,
         )
 
-    async def _begin(self, flows: Mapping[TP, PartitionFlow]) -> None:
-        await self._thread.run(self._thread.place(flows))
+    async def _begin(self, flows: Mapping[TP, PartitionFlow], revocations: int) -> None:
+        if self._revocations == revocations:
+            await self._thread.run(self._thread.place(flows))
+        if self._revocations != revocations:
+            return
         self._flows.update(flows)
         for tp, flow in flows.items():
             self._committed_offset[tp] = flow.committed_offset
@@ -156,9 +171,11 @@ class BatchConsumer(driver.Consumer):
             if flow is None or not flow.live or wanted != flow.next_offset:
                 continue  # from an older position
             self._retire([tp])
+            revocations = self._revocations
             bounds = (await self._thread.run(self._thread.bounds([tp])))[tp]
-            self._report_gap(tp, wanted, bounds.low, bounds.high)
-            await self._begin({tp: self._new_flow(tp, bounds.low, bounds)})
+            if self._revocations == revocations:
+                self._report_gap(tp, wanted, bounds.low, bounds.high)
+                await self._begin({tp: self._new_flow(tp, bounds.low, bounds)}, revocations)
 
     # -- reading
 
@@ -324,6 +341,7 @@ class BatchConsumer(driver.Consumer):
         )  # whoever works on those batches may be the one that died
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        self._revocations += 1
         await super().on_partitions_revoked(revoked)
         self._retire(revoked)
 

@@ -32,6 +32,7 @@ from streams.kafka.changelog import read_changelog
 from streams.kafka.embedded import EmbeddedBroker
 from streams.kafka.producer import BatchProducer
 from streams.kafka.topics import partition_counts, topic_plan
+from streams.kafka.transport import TakenAway
 from streams.metrics import Metrics
 from streams.settings import Settings
 from streams.stages.delivery import CONSENTS_SOURCE, consent_writes
@@ -208,9 +209,12 @@ async def test_what_is_taken_away_while_it_is_being_opened_stays_closed(world: W
     await host.pause()
     await resuming
     assert (host.ready, host.timers[0]._pump) == (False, None)
+    with pytest.raises(TakenAway):
+        host.start_offset(places[0])
     assert world.gate.closed()
     await host.resume(places)
     assert (host.ready, host.timers[0]._pump is None) == (True, False)
+    assert host.start_offset(places[0]) is None
     await host.close()
 
 

@@ -33,7 +33,6 @@ from schemas.records import (
     Trigger,
 )
 from streams.domain.messages import Message, Outcome, SmsMessage
-from streams.domain.reasons import Reason
 from streams.stages.delivery import DeliveryStage
 from tests.support.shop import (
     DAY,

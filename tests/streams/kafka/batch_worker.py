@@ -20,7 +20,7 @@ from faust.types import TP
 
 from streams.kafka.app import batch_app, batch_topic, run_worker
 from streams.kafka.batches import RecordBatch, each_partition
-from streams.kafka.transport import BatchSettings
+from streams.kafka.transport import BatchSettings, TakenAway
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +36,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """``topic/partition`` whose batches are never done."""
     hold_for: str | None = None
     """A file name in the folder: nothing is done before it exists."""
+    taken_until: str | None = None
+    """A file name in the folder: before it exists every assignment is over before it is read."""
     raise_on: str | None = None
     """A value at which the agent raises."""
     plain: bool = False
@@ -85,6 +87,9 @@ def main(options: Options) -> None:
             file.write(json.dumps({"event": event, "pid": os.getpid(), **fields}) + "\n")
 
     def start_offset(tp: TP) -> int | None:
+        if options.taken_until is not None and not (folder / options.taken_until).exists():
+            note("taken", topic=tp.topic, partition=tp.partition)
+            raise TakenAway
         name = f"{tp.topic}/{tp.partition}"
         if name in options.start:
             return options.start[name]

@@ -251,6 +251,17 @@ def test_a_second_worker_takes_over_half_in_mid_stream(story: Story) -> None:
     assert story.end(first) == 0
 
 
+def test_what_is_taken_away_before_it_is_read_is_read_by_the_next_assignment(story: Story) -> None:
+    story.produce(400)
+    workers = [story.work(taken_until="go")]
+    until(lambda: len(story.events("taken")) >= PARTITIONS, "the first assignment is over")
+    (story.folder / "go").touch()
+    workers.append(story.work(taken_until="go"))
+    until(story.all_read, "all records were read")
+    story.assert_exactly_once()
+    assert [story.end(worker) for worker in workers] == [0, 0]
+
+
 def test_records_that_expire_under_a_slow_reader_are_reported_not_passed_over(story: Story) -> None:
     story.produce(10, partition=0)
     story.work(hold_for="go", max_in_flight=1)
