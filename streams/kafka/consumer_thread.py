@@ -24,6 +24,11 @@ from faust.types import TP
 from streams.kafka.batches import PartitionFlow, Record
 from streams.kafka.membership import ReplacedError, refused
 
+FETCH_EVERY = 0.01
+"""Seconds from one fetch to the next, at least. A broker answers as soon as one record is there, and aiokafka
+needs half a millisecond of the interpreter for a fetch of thirty partitions, whatever it brings: a record
+that comes alone is there at once, many that come one by one are fetched together."""
+
 
 class Drained(NamedTuple):
     """What the thread took out of aiokafka for one partition."""
@@ -75,6 +80,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         """What has been taken out of aiokafka for partitions that have no room yet: aiokafka asks a broker
         for nothing of a partition of which it holds records, and for the others again only when the broker
         has answered, so that a record could wait for ``fetch_max_wait``."""
+        self._unreadable: Exception | None = None
+        """What came of reading what a broker sent."""
+        self._fetch_from = -math.inf
+        """When the next fetch may begin (``time.monotonic``)."""
         self.replaced = False
         """Somebody else has this worker's place in the group."""
         self.confirmed = -math.inf
@@ -95,8 +104,30 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         # While one partition's fetched records wait, aiokafka would ask its broker nothing for 100 ms,
         # which holds up the partitions that have room.
         self._ensure_consumer()._fetcher._prefetch_backoff = 0.0
+        self._pace_fetches()
         self._meet_the_mock_broker()
         self._note_confirmations()
+
+    def _pace_fetches(self) -> None:
+        """Fetches begin ``FETCH_EVERY`` apart, and ask for all partitions: aiokafka would leave out those of
+        which it still has records, until the brokers have answered for the others."""
+        fetcher = self._ensure_consumer()._fetcher
+        actions = fetcher._get_actions_per_node
+
+        def paced(assignment: Any) -> Any:
+            wait = self._fetch_from - time.monotonic()
+            if wait > 0:
+                return [], {}, wait, False, []
+            try:
+                self._hold_all(fetcher, self.app.batching.max_records)  # type: ignore[attr-defined]  # BatchApp
+            except Exception as error:  # noqa: BLE001 - whoever drains is told, whatever it is
+                self._unreadable = error
+            found = actions(assignment)
+            if found[0]:
+                self._fetch_from = time.monotonic() + FETCH_EVERY
+            return found
+
+        fetcher._get_actions_per_node = paced
 
     def _note_confirmations(self) -> None:
         """Keeps the time of the last heartbeat (or join) that the coordinator answered with yes. aiokafka
@@ -180,6 +211,22 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
                     waiter.result()
 
     def _take(self, fetcher: Any, max_records: int) -> list[Drained]:
+        failed = self._hold_all(fetcher, max_records)
+        if self._unreadable is not None:
+            raise self._unreadable
+        drained = [self._held.pop(tp) for tp in list(self._held) if tp in self.open]
+        for tp in failed:
+            if drained or tp not in self.open or tp not in self.flows:
+                continue
+            result = fetcher._records.pop(tp)
+            fetcher._notify(fetcher._wait_consume_future)
+            # Of no interest: it was looking for a committed offset, before the seek.
+            with contextlib.suppress(NoOffsetForPartitionError):
+                result.check_raise()
+        return drained
+
+    def _hold_all(self, fetcher: Any, max_records: int) -> list[TP]:
+        """Takes what aiokafka has; the partitions of which it has an error."""
         for tp in list(self._held):
             if self._held[tp].flow is not self.flows.get(tp):
                 del self._held[tp]  # it begins elsewhere
@@ -191,16 +238,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
                 failed.append(tp)
             elif tp in self.flows:
                 self._hold(fetcher, tp, self.flows[tp], max_records)
-        drained = [self._held.pop(tp) for tp in list(self._held) if tp in self.open]
-        for tp in failed:
-            if drained or tp not in self.open or tp not in self.flows:
-                continue
-            result = fetcher._records.pop(tp)
-            fetcher._notify(fetcher._wait_consume_future)
-            # Of no interest: it was looking for a committed offset, before the seek.
-            with contextlib.suppress(NoOffsetForPartitionError):
-                result.check_raise()
-        return drained
+        return failed
 
     def _hold(self, fetcher: Any, tp: TP, flow: PartitionFlow, max_records: int) -> None:
         """Takes what aiokafka has of a partition, as long as no more than ``max_records`` are held."""
@@ -220,6 +258,11 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             if before is not None:
                 records = [*before.records, *records]
             self._held[tp] = Drained(flow, records, state.position)
+
+    def waits(self, tp: TP) -> bool:
+        """Is there anything of a partition to be handed out, or to be told? Called from the app's loop."""
+        fetcher = self._consumer._fetcher if self._consumer is not None else None
+        return tp in self._held or (fetcher is not None and tp in fetcher._records)
 
     def wake(self) -> None:
         """Makes a waiting ``drain`` look again. Called from the app's loop."""

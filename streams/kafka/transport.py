@@ -260,7 +260,9 @@ class BatchConsumer(driver.Consumer):
         was_open = tp in self._thread.open
         if room and not was_open:
             self._thread.open.add(tp)
-            self._thread.wake()
+            # After that: what comes from here on finds it open.
+            if self._thread.waits(tp):
+                self._thread.wake()
         elif was_open and not room:
             self._thread.open.discard(tp)
 

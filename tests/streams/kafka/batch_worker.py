@@ -12,10 +12,13 @@ import json
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.fetch import FetchRequest
 from faust.types import TP
 
 from streams.kafka.app import batch_app, batch_topic, run_worker
@@ -40,6 +43,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """A file name in the folder: before it exists every assignment is over before it is read."""
     raise_on: str | None = None
     """A value at which the agent raises."""
+    fetches: bool = False
+    """What each fetch asks for is noted."""
     plain: bool = False
     """An agent that iterates over the stream itself, instead of ``each_partition``."""
     max_records: int = 1000
@@ -85,6 +90,17 @@ def main(options: Options) -> None:
     def note(event: str, **fields: Any) -> None:
         with (folder / "events.jsonl").open("a") as file:
             file.write(json.dumps({"event": event, "pid": os.getpid(), **fields}) + "\n")
+
+    if options.fetches:
+        send = AIOKafkaClient.send
+
+        async def noted(self: AIOKafkaClient, node: int, request: Any, **options: Any) -> Any:
+            if isinstance(request, FetchRequest):
+                asked = sorted(place[0] for _, places in request.topics for place in places)
+                note("fetch", at=time.monotonic(), partitions=asked)
+            return await send(self, node, request, **options)
+
+        AIOKafkaClient.send = noted
 
     def start_offset(tp: TP) -> int | None:
         if options.taken_until is not None and not (folder / options.taken_until).exists():

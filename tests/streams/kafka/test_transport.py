@@ -20,6 +20,7 @@ import msgspec
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from streams.kafka.consumer_thread import FETCH_EVERY
 from streams.kafka.embedded import EmbeddedBroker
 from tests.streams.kafka.batch_worker import Options
 
@@ -36,12 +37,12 @@ def broker() -> Iterator[EmbeddedBroker]:
         yield running
 
 
-def until(true: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
+def until(true: Callable[[], bool], what: str, seconds: float = 120.0, every: float = 0.05) -> None:
     """Polls; fails the test with ``what`` at the deadline."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.05)
+        time.sleep(every)
 
 
 class Story:
@@ -200,6 +201,27 @@ def test_a_stuck_partition_stops_no_other_and_is_read_no_further(story: Story) -
     assert story.end(worker) == 0
     worker = story.work()
     until(story.all_read, "all records were read")
+    story.assert_exactly_once()
+
+
+def test_every_fetch_asks_for_all_partitions_and_many_records_are_fetched_together(story: Story) -> None:
+    worker = story.work(fetches=True)
+    until(lambda: bool(story.events("ready")), "the worker is at work")
+    story.produce(1, partition=0)
+    until(story.all_read, "the first record was read")
+    before = len(story.events("fetch"))
+    for _ in range(100):  # one by one: that of a partition is there while its next is asked for
+        story.produce(1, partition=0)
+        until(story.all_read, "it was read", every=0.001)
+    middle = len(story.events("fetch"))
+    for _ in range(300):
+        story.produce(PARTITIONS)
+    until(story.all_read, "all records were read")
+    fetches = story.events("fetch")
+    assert all(fetch["partitions"] == list(range(PARTITIONS)) for fetch in fetches[before:])
+    seconds = fetches[-1]["at"] - fetches[middle]["at"]
+    assert len(fetches) - middle <= seconds / FETCH_EVERY + 5
+    assert story.end(worker) == 0
     story.assert_exactly_once()
 
 
