@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -194,9 +194,12 @@ class SenderPartition:
                 timers.append((record.offset, decoded))
         await self._shared.outputs.dead_letters(dead)
         async with self._lock:
+            # What has come of others meanwhile goes with it: a round of its own would be as long as this one.
+            sent = self._answered()
             await self._round(
-                lambda now: self._stage.commands(timers, batch.next_offset, now, self._rooms(now))
+                lambda now: self._stage.commands(timers, batch.next_offset, now, self._rooms(now), sent)
             )
+            self._count(sent)
         self._shared.metrics.records.labels("timers").inc(len(batch.records))
         self._wake.set()
 
@@ -270,7 +273,7 @@ class SenderPartition:
                 swept = await self._round(self._stage.sweep)
                 forgot = await self._round(self._stage.forget)
             if not self._gate.closed():
-                sent, self._sent = self._sent[:_ANSWERS], self._sent[_ANSWERS:]
+                sent = self._answered()
                 due = await self._round(lambda now: self._stage.due(now, self._rooms(now), answers=sent))
                 self._count(sent)
         return answered or any(round_ is not None for round_ in (swept, forgot, due))
@@ -284,15 +287,18 @@ class SenderPartition:
     async def _answers(self, now: int, *, all_: bool = True) -> bool:
         """Writes down what providers have answered; not ``all_``: only what was asked."""
         asked, self._asked = self._asked[:_ANSWERS], self._asked[_ANSWERS:]
-        sent: list[tuple[SendOrder, Outcome | Withdrawn]] = []
-        if all_:
-            sent, self._sent = self._sent[:_ANSWERS], self._sent[_ANSWERS:]
+        sent = self._answered() if all_ else []
         if sent:
             await self._round(lambda now: self._stage.outcomes(sent, now))
             self._count(sent)
         if asked:
             await self._round(lambda now: self._stage.inquired(asked, now))
         return bool(sent or asked)
+
+    def _answered(self) -> Sequence[tuple[SendOrder, Outcome | Withdrawn]]:
+        """Takes what is to be written down next of what providers have answered."""
+        sent, self._sent = self._sent[:_ANSWERS], self._sent[_ANSWERS:]
+        return sent
 
     def _count(self, sent: Iterable[tuple[SendOrder, Outcome | Withdrawn]]) -> None:
         kinds = Counter((str(order.channel), type(answer).__name__.lower()) for order, answer in sent)

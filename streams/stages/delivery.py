@@ -108,10 +108,13 @@ class DeliveryStage:
         next_offset: int,
         now: int,
         rooms: Mapping[Channel, Room] = MappingProxyType({}),
+        answers: Sequence[tuple[SendOrder, Outcome | Withdrawn]] = (),
     ) -> DeliveryRound:
         """Works on a batch of (offset, command); repeats of what the store has seen change nothing. What is
-        due at once goes with the same round where ``rooms`` has room and nobody waits for it."""
+        due at once goes with the same round where ``rooms`` has room and nobody waits for it. ``answers``:
+        see ``outcomes``; they came before the commands."""
         round_, entities = self._begin(now)
+        self._answered(answers, round_)
         fresh = [timer for offset, timer in timers if offset >= self.source]
         entities.load([facts_key(timer) for timer in fresh])
         round_.table.load(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from deploy.fakes.sms import Fault
 from tests.agents.test_failover import Service, service, until
 
 __all__ = ["service"]
@@ -34,3 +37,20 @@ async def test_nothing_begins_once_the_partition_is_about_to_leave(service: Serv
     await service.order("a")
     assert (service.part.in_flight, service.part.pending) == (0, 1)
     assert not service.first.messages
+
+
+async def test_what_came_of_a_message_goes_with_the_round_of_the_next_command(service: Service) -> None:
+    part = service.part
+    service.first.script(Fault.HOLD, method="POST")
+    await service.order("a")
+    await until(lambda: service.first.held == 1)
+    async with part._lock:
+        command = asyncio.create_task(service.order("b"))
+        await until(lambda: bool(part._lock._waiters))  # it is in line before the pump
+        service.first.control({"release": True})
+        await until(lambda: bool(part._sent))
+    await command
+    await until(lambda: part.pending == 0)
+    told = [(record.entity_id, record.state) for record in await service.log()]
+    assert told[:2] == [("a", "scheduled"), ("a", "sending")]
+    assert told[2:] == [("a", "sent"), ("b", "scheduled"), ("b", "sending"), ("b", "sent")]
