@@ -30,10 +30,12 @@ from rocksdict import (
     Cache,
     CompactOptions,
     DbClosedError,
+    DBCompactionStyle,
     DBCompressionType,
     Options,
     Rdict,
     ReadOptions,
+    UniversalCompactOptions,
     WriteBatch,
     WriteBufferManager,
     WriteOptions,
@@ -55,6 +57,9 @@ MIB = 1 << 20
 
 _MARKER_FAMILY = "default"  # RocksDB insists on it; it holds nothing but the flush marker
 _MARKER = b"flush"
+
+_LARGE = ("due", "slots", "entities")
+"""Families with a row for each message or entity."""
 
 _DAMAGED = "DAMAGED"
 """A file that says why this store must be rebuilt. RocksDB looks at a block when it is read, so a store with
@@ -295,9 +300,21 @@ def _family_options(name: str, memory: SharedMemory) -> Options:
     table.set_index_block_restart_interval(16)
     options = Options(raw_mode=True)
     options.set_compression_type(DBCompressionType.lz4())
-    if name != "due":  # a scan can't use a filter, and a point read there is of a key known to exist
-        # 10 bits: 1 % false positives; every arm of a new id asks for a row that does not exist.
-        table.set_bloom_filter(10, False)
+    # 10 bits: 1 % false positives; every arm of a new id asks for a row that does not exist.
+    table.set_bloom_filter(10, False)
+    # A row of ``due`` that is asked for is there, nearly always at the lowest level. Filters save the looks
+    # into the newer files; the lowest level, with most of the rows, needs none.
+    options.set_optimize_filters_for_hits(name == "due")
+    if name in _LARGE:
+        # Keys come in no order, so to merge the newest files with the lowest level writes all of it, and
+        # that is the most of what a new row costs. Here they are merged with their like first, eight at
+        # once, and with the lowest level when they are half as large as it: no more can be outdated.
+        options.set_compaction_style(DBCompactionStyle.universal())
+        merging = UniversalCompactOptions()
+        merging.size_ratio = 10
+        merging.max_size_amplification_percent = 50
+        options.set_universal_compaction_options(merging)
+        options.set_level_zero_file_num_compaction_trigger(8)
     options.set_block_based_table_factory(table)
     options.set_write_buffer_size(16 * MIB)
     # A memtable counts against the shared budget by whole arena blocks. At the default (1 MiB) some

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from rocksdict import Options, Rdict
 
 from streams.state.errors import StoreDamaged, StoreLocked, StoreUnavailable, unavailable
 from streams.state.rocks import RocksStore, SharedMemory, destroy
@@ -43,6 +44,53 @@ def test_a_family_can_be_added_and_one_that_is_left_out_goes(tmp_path: Path) -> 
     store = opened("rows", "more")
     assert (store.get("rows", b"a"), store.get("more", b"a")) == (b"1", None)
     store.close()
+
+
+def test_a_store_goes_from_an_earlier_release_to_this_one_and_back(tmp_path: Path) -> None:
+    """Earlier releases merge files by levels."""
+
+    def put(store: RocksStore | Rdict, step: int) -> None:
+        """A dozen files, and a row that comes and goes in each."""
+        for part in range(12):
+            rows = [(n.to_bytes(4, "big"), step.to_bytes(4, "big") * 20) for n in range(part, 6000, 12)]
+            gone = (part + 6000 + 12 * step).to_bytes(4, "big")
+            if isinstance(store, RocksStore):
+                store.write([*(("due", key, value) for key, value in rows), ("due", gone, b"x")])
+                store.write([("due", gone, None)])
+                store.flush()
+            else:
+                due = store.get_column_family("due")
+                for key, value in rows:
+                    due[key] = value
+                due[gone] = b"x"
+                del due[gone]
+                due.flush()
+
+    def by_levels() -> Rdict:
+        options = Options(raw_mode=True)
+        options.create_if_missing(True)
+        options.create_missing_column_families(True)
+        options.set_atomic_flush(True)
+        return Rdict(
+            str(tmp_path), options, {name: Options(raw_mode=True) for name in ("default", *FAMILIES)}
+        )
+
+    for step in (1, 3):
+        earlier = by_levels()
+        put(earlier, step)
+        earlier.close()
+        del earlier
+        store = RocksStore(tmp_path, FAMILIES)
+        found = store.scan("due", b"", None, 10_000)
+        assert [number(key) for key, _ in found] == list(range(6000))
+        assert {value for _, value in found} == {step.to_bytes(4, "big") * 20}
+        put(store, step + 1)
+        store.close()
+        earlier = by_levels()
+        kept = list(earlier.get_column_family("due").items())
+        assert kept == [(n.to_bytes(4, "big"), (step + 1).to_bytes(4, "big") * 20) for n in range(6000)]
+        earlier.close()
+        del earlier
 
 
 @pytest.mark.parametrize(
