@@ -40,11 +40,12 @@ class Capacity:
             channel: Lane(
                 channel,
                 senders[channel],
-                limits[channel] + ahead.get(channel, 0),
+                limits[channel],
                 shares,
                 self.pauses,
                 partial(waiting, channel),
                 rates,
+                ahead.get(channel, 0),
             )
             for channel in senders
         }
@@ -79,9 +80,15 @@ class Capacity:
 
     def end(self, call: Call, outcome: Outcome | None, now: int) -> bool:
         """Whether another account may have the message at once."""
-        elsewhere = self._lanes[call.channel].end(call, outcome, now)
-        self.wake()
+        lane = self._lanes[call.channel]
+        elsewhere = lane.end(call, outcome, now)
+        if lane.free:
+            self.wake()
         return elsewhere
+
+    def held_back(self, call: Call, now: int) -> str:
+        """Why a call that waited for its place is not to be made after all, in words; empty: it is."""
+        return self._lanes[call.channel].held_back(call, now)
 
     def ask(self, order: InquiryOrder) -> None:
         self._lanes[order.channel].used += 1

@@ -37,6 +37,10 @@ RecordT = TypeVar("RecordT", Timer, Customer, ProviderEvent)
 
 _ANSWERS = 500
 """Answers written in one round."""
+_MANY = 32
+"""Answers that are worth a round of their own while others are on their way."""
+_GATHER = 0.01
+"""Seconds that fewer wait for others, or for a round that is made anyway: about as long as one takes."""
 _LONGEST_SLEEP = 60.0
 _GATE_LOOK = 0.05
 """Seconds between looks whether what lay unread at the assignment has been read."""
@@ -63,6 +67,9 @@ class SenderPartition:
         self._calls: set[asyncio.Future[None]] = set()
         self._sent: list[tuple[SendOrder, Outcome | Withdrawn]] = []
         self._asked: list[tuple[InquiryOrder, Inquiry]] = []
+        self._gathering: asyncio.TimerHandle | None = None
+        self._gathered = False
+        """The first of ``_sent`` has waited long enough."""
         self._pump: asyncio.Task[None] | None = None
         self._state = PartitionStore(
             *(shared, "timers-changelog", partition, FAMILIES, restored, snapshot), layout=LAYOUT
@@ -82,6 +89,7 @@ class SenderPartition:
         self._stage = self._new_stage()
         self._sent.clear()
         self._asked.clear()
+        self._written()
         outputs = self._shared.outputs
         await asyncio.gather(outputs.deliveries(self._stage.opened()), self._say_again(again))
         self._wake.set()
@@ -273,10 +281,28 @@ class SenderPartition:
                 swept = await self._round(self._stage.sweep)
                 forgot = await self._round(self._stage.forget)
             if not self._gate.closed():
-                sent = self._answered()
-                due = await self._round(lambda now: self._stage.due(now, self._rooms(now), answers=sent))
-                self._count(sent)
+                sent = self._sent[:_ANSWERS]
+                alone = self._gathered or not self._calls or len(sent) >= _MANY
+                due = await self._round(lambda now: self._due(now, sent, alone=alone))
+                if due is not None:
+                    self._count(sent)
         return answered or any(round_ is not None for round_ in (swept, forgot, due))
+
+    def _due(
+        self, now: int, sent: Sequence[tuple[SendOrder, Outcome | Withdrawn]], *, alone: bool
+    ) -> DeliveryRound | None:
+        """What is due, and with it the answers ``sent``; they without it if they are to go ``alone``."""
+        round_ = self._stage.due(now, self._rooms(now), answers=sent, alone=alone)
+        if round_ is not None:
+            self._answered()
+        return round_
+
+    def _written(self) -> None:
+        """The answers that there were are in a round."""
+        self._gathered = False
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
 
     def _rooms(self, now: int) -> Mapping[Channel, Room]:
         """What may go now; nothing while the partition is about to leave, or may not send yet."""
@@ -298,6 +324,7 @@ class SenderPartition:
     def _answered(self) -> Sequence[tuple[SendOrder, Outcome | Withdrawn]]:
         """Takes what is to be written down next of what providers have answered."""
         sent, self._sent = self._sent[:_ANSWERS], self._sent[_ANSWERS:]
+        self._written()
         return sent
 
     def _count(self, sent: Iterable[tuple[SendOrder, Outcome | Withdrawn]]) -> None:
@@ -359,29 +386,43 @@ class SenderPartition:
         if not task.cancelled() and (error := task.exception()) is not None:
             # Only its type: the text may quote the message.
             log.error("a provider call failed in an unforeseen way: %s", type(error).__name__)
+        if not self._calls or len(self._sent) >= _MANY or self._asked:
+            self._wake.set()
+        elif self._sent and self._gathering is None:
+            self._gathering = asyncio.get_running_loop().call_later(_GATHER, self._gather)
+
+    def _gather(self) -> None:
+        self._gathering = None
+        self._gathered = True
         self._wake.set()
 
     async def _send(self, order: SendOrder, call: Call) -> None:
         sender = call.account.sender
         answer: Outcome | None = None
+        called = False
         try:
             async with self._capacity.place(call.channel):
                 await self._gate.until_owned()
-                withdrawn = self._stage.final_check(order, self._shared.clock.now())
-                if withdrawn is None:
+                now = self._shared.clock.now()
+                withdrawn = self._stage.final_check(order, now)
+                why = self._capacity.held_back(call, now)
+                called = withdrawn is None and not why
+                if called:
                     try:
                         answer = await sender.send(order.message)
                     except Exception as error:
                         # A sender promises not to raise; if it does, nobody knows whether the message is out.
                         log.exception("sender %s raised", sender.name)
                         answer = Unknown(sender.name, str(Reason.NO_ANSWER), type(error).__name__)
+        except asyncio.CancelledError:
+            if not called:  # nobody need ask the provider
+                self._sent.append((order, _again(sender.name, "its worker left before its turn")))
+            raise
         finally:
             elsewhere = self._capacity.end(call, answer, self._shared.clock.now())
         if isinstance(answer, RetryAt) and elsewhere:
             answer = replace(answer, elsewhere=True)
-        outcome = withdrawn or answer
-        assert outcome is not None
-        self._sent.append((order, outcome))
+        self._sent.append((order, withdrawn or answer or _again(sender.name, why)))
         late = max(0, self._shared.clock.now() - order.allowed)
         self._shared.metrics.lateness.observe(late / 1000)
 
@@ -472,3 +513,8 @@ class SenderPartition:
 
     def _new_stage(self) -> DeliveryStage:
         return DeliveryStage(self._state.store, self._shared.catalog, self._options, self._read_change)
+
+
+def _again(provider: str, why: str) -> RetryAt:
+    """Of a message that has begun and was not handed to its provider: it waits for its turn once more."""
+    return RetryAt(provider, Reason.PROVIDER_BUSY, why, elsewhere=True, called=False)

@@ -76,6 +76,10 @@ class Breaker:
         left = 0 if self._until is None else self._until - self._time(now)
         return max(0, left) if left > 0 or self._probe is None else None
 
+    def lets(self, turn: Turn, now: int) -> bool:
+        """Whether a call that has begun, and had to wait since, is to be made after all."""
+        return turn is self._probe or self.state(now) is State.CLOSED
+
     def begin(self, now: int) -> Turn:
         """A call begins; ``room`` was asked before. Each turn must be ended, whatever becomes of the call."""
         turn = Turn(self._opened)

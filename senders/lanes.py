@@ -24,6 +24,8 @@ from streams.domain.messages import Outcome, RetryAt
 from streams.stages.ready import Room
 
 PAUSED = "paused"
+_TURN = 100
+"""Milliseconds between looks of who waits for the turn of another, who may have nothing to send any more."""
 
 
 @dataclass(slots=True)
@@ -58,9 +60,9 @@ class Call(msgspec.Struct, frozen=True, gc=False):
 
 
 class Lane:
-    """One channel. ``limit``: messages (and questions) at its providers at once. ``shares``: with whom the
-    accounts' rates are shared; None: this worker has all of them. ``waiting``: how many messages wait, by
-    company; ``rates``: of the companies that have one."""
+    """One channel. ``limit``: messages (and questions) at its providers at once; ``ahead``: how many more may
+    have begun. ``shares``: with whom the accounts' rates are shared; None: this worker has all of them.
+    ``waiting``: how many messages wait, by company; ``rates``: of the companies that have one."""
 
     def __init__(
         self,
@@ -71,6 +73,7 @@ class Lane:
         pauses: Pauses | None = None,
         waiting: Callable[[], Mapping[str, int]] = dict,
         rates: Rates = MappingProxyType({}),
+        ahead: int = 0,
     ) -> None:
         self._waiting = waiting
         self._turns = Turns(channel, rates, shares)
@@ -79,16 +82,24 @@ class Lane:
         self._pauses = pauses or Pauses()
         self._channel = channel
         self._limit = limit
+        self._ahead = ahead
+
+    @property
+    def free(self) -> int:
+        """How many may begin. While all places are taken and others have begun, what comes next has time: it
+        comes by half of ``ahead`` or more, because a round costs about as much for many as for one."""
+        free = self._limit + self._ahead - self.used
+        return max(0, free) if 2 * free >= self._ahead else 0
 
     def room(self, now: int) -> Room:
         """For the next round: all of it goes by one account."""
         if self._pauses.paused(self._channel):
             return Room(0, self.accounts[0].sender.name)
         for account in self.accounts:
-            room = account.room(now, self._limit - self.used)
+            room = account.room(now, self.free)
             # Probing or closed: its turn. A closed one whose tokens are used up has no stand-in.
             if room or account.breaker.state(now) is State.CLOSED:
-                return Room(room, account.sender.name, self._companies(account, room, now))
+                return self._shared_room(account, room, now)
         return Room(0, self.accounts[0].sender.name)
 
     def wait(self, now: int) -> int | None:
@@ -96,15 +107,21 @@ class Lane:
         waits = [wait for account in self.accounts if (wait := account.wait(now)) is not None]
         if self._turns.rates and (wait := self._turns.wait(now, self._waiting())) is not None:
             waits.append(wait)
+        if self.room(now).first is not None:
+            waits.append(_TURN)
         return min(waits, default=None)
 
-    def _companies(self, account: Account, room: int, now: int) -> dict[str, int]:
-        paused = dict.fromkeys(self._pauses.companies(self._channel), 0)
+    def _shared_room(self, account: Account, room: int, now: int) -> Room:
+        name, limits = account.sender.name, dict.fromkeys(self._pauses.companies(self._channel), 0)
         scarce = account.pace is not None
         if not room or not (scarce or self._turns.rates):
-            return paused
-        waiting = [company for company in self._waiting() if company not in paused]
-        return self._turns.limits(now, room, waiting, scarce=scarce) | paused
+            return Room(room, name, limits)
+        waiting = self._waiting()
+        limits = self._turns.limits(now, waiting) | limits
+        if not scarce or room >= len(waiting):
+            return Room(room, name, limits)
+        barred = {company for company, count in limits.items() if count <= 0}
+        return Room(room, name, limits, self._turns.first(room, waiting, barred))
 
     def sender(self, provider: str) -> Sender:
         """By its name; what an earlier release wrote has none, and one that is gone can't be asked."""
@@ -121,6 +138,12 @@ class Lane:
             account.pace.take(now)
         self._turns.began(company, now)
         return Call(self._channel, account, account.breaker.begin(now), company)
+
+    def held_back(self, call: Call, now: int) -> str:
+        """Why a call that has begun is not to be made after all, in words; empty: it is."""
+        if self._pauses.paused(self._channel) or call.company in self._pauses.companies(self._channel):
+            return "paused while it waited for its turn"
+        return "" if call.account.breaker.lets(call.turn, now) else "its account failed before its turn"
 
     def end(self, call: Call, outcome: Outcome | None, now: int) -> bool:
         """``outcome`` None: the message was withdrawn before its provider was called. Whether another account

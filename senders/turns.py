@@ -8,8 +8,10 @@ hundred thousand of one company wait for one turn, like the single message of an
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
+from itertools import islice
 
 from schemas.records import Channel
 from senders.pacing import Bucket, Pace, paced
@@ -41,23 +43,18 @@ class Turns:
         self._rated: dict[str, _Rated] = {}
         self._served: OrderedDict[str, None] = OrderedDict()  # the last one at the end
 
-    def limits(self, now: int, room: int, waiting: Iterable[str], *, scarce: bool) -> dict[str, int]:
-        """Of the companies that wait, how many messages may go of those of which not all may. ``scarce``:
-        the account has a rate, so that ``room`` is all there is for now."""
-        limits: dict[str, int] = {}
-        free: list[str] = []
-        for company in waiting:
-            pace = self._pace(company)
-            tokens = pace.tokens(now) if pace is not None else room
-            if pace is not None:
-                limits[company] = tokens
-            if tokens > 0:
-                free.append(company)
-        if scarce and room < len(free):
-            order = {company: place for place, company in enumerate(self._served)}
-            free.sort(key=lambda company: (order.get(company, -1), company))
-            limits |= dict.fromkeys(free[room:], 0)
-        return limits
+    def limits(self, now: int, waiting: Collection[str]) -> dict[str, int]:
+        """Of the companies that wait and have a rate, how many messages may go."""
+        fewer, more = (self.rates, waiting) if len(self.rates) < len(waiting) else (waiting, self.rates)
+        paces = {company: self._pace(company) for company in fewer if company in more}
+        return {company: pace.tokens(now) for company, pace in paces.items() if pace is not None}
+
+    def first(self, room: int, waiting: Collection[str], barred: Container[str]) -> Sequence[str]:
+        """Where an account has a rate, so that ``room`` is all there is for now: of the companies that wait
+        and are not ``barred`` so many, those first who have waited longest."""
+        new = nsmallest(room, (one for one in waiting if one not in self._served and one not in barred))
+        served = (one for one in self._served if one in waiting and one not in barred)
+        return [*new, *islice(served, room - len(new))]
 
     def began(self, company: str, now: int) -> None:
         """One of its messages goes."""

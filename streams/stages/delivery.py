@@ -197,13 +197,15 @@ class DeliveryStage:
         rooms: Mapping[Channel, Room],
         limit: int = 500,
         answers: Sequence[tuple[SendOrder, Outcome | Withdrawn]] = (),
+        *,
+        alone: bool = True,
     ) -> DeliveryRound | None:
         """Looks at rows whose moment has come, as many as ``rooms`` has room for and fairly between
         companies; None when there is nothing to look at. ``answers``: see ``outcomes``; what became of some
-        messages and the intents of the next are one round."""
+        messages and the intents of the next are one round. Not ``alone``: they wait for such a round."""
         names = self._ready.take(now, rooms, limit)
         if not names:
-            return self.outcomes(answers, now) if answers else None
+            return self.outcomes(answers, now) if answers and alone else None
         try:
             round_, entities = self._look(names, now, rooms, answers)
         except BaseException:
@@ -263,7 +265,6 @@ class DeliveryStage:
         has its time passed?
 
         What the decision was made on is looked at again only if it may be another by now."""
-        name = name_of(order.key)
         raw = self._store.get("consents", _customer_of(order.key))
         decided = self._decided.pop(order.key, None)
         if decided is not None and decided == Decided(self._catalog.changes, raw):
@@ -277,6 +278,7 @@ class DeliveryStage:
             return Withdrawn(row.cancel, DeliveryState.CANCELLED)
         if slot is not None and slot.successor is not None:
             return Withdrawn(Reason.MOVED, DeliveryState.SUPERSEDED)
+        name = name_of(order.key)
         rule = self._catalog.rule(name.company, name.rule_id)
         if rule is None or not rule.enabled:
             gone = Reason.RULE_DELETED if rule is None else Reason.RULE_DISABLED
@@ -385,6 +387,8 @@ class DeliveryStage:
         self.source = max(self.source, round_.sources.get(SOURCE, 0))
         self.events_source = max(self.events_source, round_.sources.get(EVENTS_SOURCE, 0))
         self._ready.moved(round_.moved)
+        # Only those that this stage has begun: what was inherited is to be looked at.
+        self._ready.sending(name for name in round_.sending if name[1] in self._in_flight)
         self._decided |= round_.decided  # not before: a call without its intent is to be caught
         for key, due in round_.strangers.items():
             self._strangers.setdefault(_customer_of(key), {})[key] = due
@@ -404,15 +408,15 @@ class DeliveryStage:
         self, round_: DeliveryRound, source: int | None = None, name: bytes = SOURCE
     ) -> DeliveryRound:
         round_.finish(source, name)
-        if self._decided:
-            for key in round_.changed:
+        if self._decided or self._strangers:
+            for key in round_.table.written:
                 self._decided.pop(key, None)
-        if self._strangers:
-            for key in round_.changed:
                 self._forget_stranger(key)
         return round_
 
     def _forget_stranger(self, key: bytes) -> None:
+        if not self._strangers:
+            return
         customer = _customer_of(key)
         waiting = self._strangers.get(customer)
         if waiting is not None:

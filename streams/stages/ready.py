@@ -49,12 +49,15 @@ class _Way:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What may go by one channel now: so many messages, all by ``provider``; of some companies less."""
+    """What may go by one channel now: so many messages, all by ``provider``; of some companies less, or of
+    some alone."""
 
     count: int
     provider: str = ""
     companies: Mapping[str, int] = field(default_factory=dict)
     """Only those of which less may go."""
+    first: Sequence[str] | None = None
+    """Those whose turn it is, in this order; None: everybody's."""
 
 
 class ReadyRows:
@@ -68,6 +71,8 @@ class ReadyRows:
         self._turn = 0
         self._queues: dict[Channel | None, OrderedDict[str, deque[tuple[_Name, _Way]]]] = {}
         self._waiting: set[_Name] = set()
+        self._sending: set[_Name] = set()
+        """Rows that have begun before they were read: to be passed over."""
         self._unfinished = False
         """Rows that may be due have not been read only because one ``take`` reads so much at most."""
         self._left: dict[_Line, bytes] = {}
@@ -95,8 +100,18 @@ class ReadyRows:
         """Rows were put at these places; those behind the cursor would never be read."""
         self._turn += 1
         for name in names:
+            self._sending.discard(name)
             if name[0] <= self._passed and due_key(*name) < self._cursor:
                 self._enqueue(name)
+
+    def sending(self, names: Iterable[_Name]) -> None:
+        """The rows at these places are not to be looked at before ``moved`` names them: those that have not
+        been read yet are passed over, instead of taking a turn of others."""
+        self._sending.update(
+            name for name in names if name[0] >= self._passed and due_key(*name) >= self._cursor
+        )
+        if len(self._sending) > MANY:
+            self._sending.clear()  # while nothing is read; a look at them is wasted, and does no harm
 
     def again(self, names: Iterable[_Name]) -> None:
         """Rows that are to be looked at before their time."""
@@ -129,15 +144,32 @@ class ReadyRows:
             channel, company = self._line(self._way(key))
             if channel is None or left.get(channel, 0) <= 0 or company in rooms[channel].companies:
                 continue
+            first = rooms[channel].first
+            if first is not None and company not in first:
+                continue
             left[channel] -= 1
             going.append(key)
         return going
 
     def _take(self, channel: Channel | None, room: Room, limit: int, taken: list[_Name]) -> None:
-        companies = self._queues.get(channel)
-        if not companies:
+        queues = self._queues.get(channel)
+        if not queues:
             return
-        most = len(taken) + min(limit, room.count)
+        companies = queues
+        if room.first is not None:  # of ten thousand companies that wait only these are looked at
+            companies = OrderedDict((one, queues.pop(one)) for one in room.first if one in queues)
+        self._take_turns(channel, companies, room, len(taken) + min(limit, room.count), taken)
+        if companies is not queues:
+            queues.update(companies)  # behind the others
+
+    def _take_turns(
+        self,
+        channel: Channel | None,
+        companies: OrderedDict[str, deque[tuple[_Name, _Way]]],
+        room: Room,
+        most: int,
+        taken: list[_Name],
+    ) -> None:
         left = dict(room.companies)
         passed_over = 0
         while len(taken) < most and passed_over < len(companies):
@@ -174,11 +206,14 @@ class ReadyRows:
             reads -= 1
             rows = self._store.scan("due", self._cursor, high, SCAN)
             for key, _ in rows:
-                self._enqueue((int.from_bytes(key[:8], "big"), key[8:]))
+                name = (int.from_bytes(key[:8], "big"), key[8:])
+                if name not in self._sending:
+                    self._enqueue(name)
             if rows:
                 self._cursor = rows[-1][0] + b"\0"
                 self._passed = int.from_bytes(self._cursor[:8], "big")
             if len(rows) < SCAN:
+                self._sending.clear()  # all of them are behind the cursor now, or gone
                 return
 
     def _again(self, line: _Line, key: bytes, reads: int) -> int:

@@ -101,8 +101,7 @@ class DeliveryRound:
         self.changelog: list[tuple[bytes, bytes | None]] = []
         self.writes: list[Write] = []
         self.moved: list[tuple[int, bytes]] = []
-        self.changed: list[bytes] = []
-        """The slots that the round has written."""
+        self.sending: list[tuple[int, bytes]] = []
         self.decided: dict[bytes, Decided] = {}
         """What ``sends`` were decided on, by their keys."""
         self.strangers: dict[bytes, int] = {}
@@ -226,13 +225,12 @@ class DeliveryRound:
         """Turns the changes into records and writes; log records are the first, the source offset the last
         (of the input ``name``; None: no input was read).
         Facts come after the slots: a clear that they remember must not outlive what it did."""
-        self.changed = self.table.changed()
         flushed = self.table.flush()
         recents, writes = self.recents.changes()
         # Before the slots: what is remembered and then not sent does not stop itself.
         self.changelog = [*recents, *flushed.changelog, *self.changelog]
         self.writes += [*writes, *flushed.writes]
-        self.moved = flushed.moved
+        self.moved, self.sending = flushed.moved, flushed.sending
         self.pending = flushed.pending
         if self.log:
             told = list(zip(self._told, self.log, strict=True))

@@ -221,6 +221,8 @@ class SlotTable:
         self._made: dict[bytes, dict[bytes, None]] = {}  # keys of new slots, by entity prefix
         self._before: dict[bytes, tuple[int, int]] = {}  # due and until in the store
         self._dirty: dict[bytes, None] = {}
+        self.written: Iterable[bytes] = ()
+        """The slots of the last ``flush``."""
 
     def load(self, keys: Iterable[bytes]) -> None:
         """Reads what is not here yet: two batched reads, whatever the number."""
@@ -302,10 +304,6 @@ class SlotTable:
         rows = ((key, slot.row) for key in made if (slot := self._slots[key]) is not None)
         return [(row.due, key) for key, row in rows if row is not None and row.due <= now]
 
-    def changed(self) -> list[bytes]:
-        """The slots that ``flush`` would write."""
-        return list(self._dirty)
-
     def flush(self) -> Flushed:
         """What the changed slots want written."""
         done = Flushed()
@@ -338,11 +336,13 @@ class SlotTable:
                 # on its way to the provider is not looked at again before there is an answer.
                 if slot.row.state != DeliveryState.SENDING:
                     done.moved.append((now_due, key))
+                else:
+                    done.sending.append((now_due, key))
             if due >= 0 and due != now_due:
                 done.writes.append(("due", due_key(due, key), None))
             done.pending += (now_due >= 0) - (due >= 0)
             self._before[key] = (now_due, now_until)
-        self._dirty.clear()
+        self.written, self._dirty = self._dirty, {}
         for hour, keys in ending.items():
             done.writes += expiry_writes(hour, keys)
         return done
@@ -376,12 +376,14 @@ def expiry_writes(hour: int, keys: Sequence[bytes]) -> Iterator[Write]:
 
 
 class Flushed:
-    """The writes of a round's slots. ``moved``: rows with a new place in the order of due times."""
+    """The writes of a round's slots. ``moved``: rows with a new place in the order of due times; those that
+    are being sent are in ``sending``."""
 
     def __init__(self) -> None:
         self.changelog: list[tuple[bytes, bytes | None]] = []
         self.writes: list[Write] = []
         self.moved: list[tuple[int, bytes]] = []
+        self.sending: list[tuple[int, bytes]] = []
         self.pending = 0
         """How many more rows are pending than before."""
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from agents import sender_partition
 from agents.capacity import Capacity
 from agents.sender_partition import SenderPartition
 from deploy.fakes.http_sms import DESCRIPTION, HttpSmsFake
@@ -53,8 +54,8 @@ class Forward(SystemClock):
 class Service:
     """One partition, sending by two providers."""
 
-    def __init__(self, world: World, ahead: int) -> None:
-        self._ahead = ahead
+    def __init__(self, world: World, limit: int = 1, ahead: int = 0) -> None:
+        self._limit, self._ahead = limit, ahead
         self.clock = Forward()
         self.first = SmsFake(now=self.clock.now)
         self.second = HttpSmsFake(now=self.clock.now)
@@ -69,13 +70,15 @@ class Service:
             TwilioSms(twilio_settings(self.first), self.clock),
             HttpSms(described, self.clock),
         ]
-        one = {Channel.SMS: 1}  # one after the other
-        self.capacity = Capacity({Channel.SMS: self.ways}, one, ahead={Channel.SMS: self._ahead})
+        limits, ahead = {Channel.SMS: self._limit}, {Channel.SMS: self._ahead}
+        self.capacity = Capacity({Channel.SMS: self.ways}, limits, ahead=ahead)
         shared = replace(self._world.shared, clock=self.clock)
         self.part = SenderPartition(shared, 0, self.capacity, Options(inherited_after=0), self._world.gate)
+        await self.open()
+
+    async def open(self) -> None:
         await self.part.open()
-        codec = self._world.codec
-        raw = Raw(0, customer_key(C, "ann"), codec.encode(ann()))
+        raw = Raw(0, customer_key(C, "ann"), self._world.codec.encode(ann()))
         await self.part.consents(RecordBatch("consents", 0, [raw], 0, 1))
 
     async def stop(self) -> None:
@@ -138,7 +141,7 @@ async def service(request: pytest.FixtureRequest) -> AsyncIterator[Service]:
         world.catalog.apply(notification(Trigger.CREATED))
         await world.registry.register_all()
         await world.producer.start()
-        service = Service(world, getattr(request, "param", 0))
+        service = Service(world, *getattr(request, "param", ()))
         await service.start()
         yield service
         await service.stop()
@@ -188,7 +191,7 @@ async def test_what_the_first_may_have_is_asked_there_and_never_sent_by_the_seco
     assert ends == {*((name, "sent", "twilio") for name in lost), ("next", "sent", "local")}
 
 
-@pytest.mark.parametrize("service", [2], indirect=True)
+@pytest.mark.parametrize("service", [(1, 2)], indirect=True)
 async def test_what_has_begun_is_handed_over_one_by_one_and_checked_just_before(service: Service) -> None:
     service.first.script(Fault.HOLD, method="POST", times=0)
     await service.order("a", "b", "c")
@@ -200,3 +203,48 @@ async def test_what_has_begun_is_handed_over_one_by_one_and_checked_just_before(
     ends = {(r.entity_id, r.state) for r in await service.log() if r.state in FINAL_STATES}
     assert ends == {("a", "sent"), ("b", "cancelled"), ("c", "sent")}
     assert len(service.first.messages) == 2
+
+
+@pytest.mark.parametrize("service", [(1, 2)], indirect=True)
+async def test_what_has_begun_is_not_handed_to_an_account_that_has_failed_meanwhile(service: Service) -> None:
+    service.first.script(Fault.HOLD, method="POST")
+    service.first.script(Fault.REFUSE, method="POST", status=401, code=20003, times=0)
+    await service.order("a", "b", "c")
+    await until(lambda: service.first.held == 1)
+    assert service.capacity.in_flight() == {Channel.SMS: 3}
+    service.first.control({"release": True})
+    await until(lambda: service.part.pending == 0)
+    assert service.first.requests == 2, "the one that was held, and the one that was refused"
+    assert (len(service.first.messages), len(service.second.messages)) == (1, 2)
+    log = [(r.entity_id, r.state, r.reason) for r in await service.log() if r.state == "retrying"]
+    assert log == [("b", "retrying", "account"), ("c", "retrying", "provider_busy")]
+
+
+@pytest.mark.parametrize("service", [(1, 4)], indirect=True)
+async def test_what_has_begun_and_was_not_handed_over_is_the_next_owners(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody need ask the provider about it."""
+    monkeypatch.setattr(sender_partition, "_DRAIN", 0.05)
+    service.first.script(Fault.HOLD, method="POST")
+    await service.order("a", "b", "c")
+    await until(lambda: service.first.held == 1)
+    await service.part.pause()
+    ends = {r.entity_id: r.state for r in await service.log()}
+    assert ends == {"a": "sending", "b": "retrying", "c": "retrying"}
+    assert service.capacity.in_flight() == {Channel.SMS: 0}
+    await service.open()
+    await until(lambda: service.part.pending == 1)
+    ends = {r.entity_id: r.state for r in await service.log()}
+    assert ends == {"a": "unknown", "b": "sent", "c": "sent"}
+    service.first.control({"release": True})
+
+
+@pytest.mark.parametrize("service", [(3, 0)], indirect=True)
+async def test_an_answer_is_written_down_though_others_are_still_awaited(service: Service) -> None:
+    service.first.script(Fault.HOLD, method="POST")
+    await service.order("a", "b", "c")
+    await until(lambda: service.part.pending == 1)
+    assert service.first.held == 1
+    service.first.control({"release": True})
+    await until(lambda: service.part.pending == 0)

@@ -33,8 +33,8 @@ class Way:
         pass
 
 
-def lane(*ways: Way, limit: int = 10) -> Lane:
-    return Lane(Channel.SMS, ways, limit)
+def lane(*ways: Way, limit: int = 10, ahead: int = 0) -> Lane:
+    return Lane(Channel.SMS, ways, limit, ahead=ahead)
 
 
 def fail(lane: Lane, provider: str, now: int = 0) -> None:
@@ -49,6 +49,41 @@ def test_room_is_what_is_not_under_way() -> None:
     assert one.room(0) == Room(0, "a")
     one.end(calls[0], Accepted("a", "1"), 0)
     assert one.room(0) == Room(1, "a")
+
+
+def test_what_begins_ahead_comes_by_half_of_it_or_more() -> None:
+    """A round for each answer would cost about as much as one for all of them."""
+    one = lane(Way("a"), limit=4, ahead=6)
+    calls = [one.begin("a", 0) for _ in range(10)]
+    rooms = []
+    for call in calls:
+        one.end(call, Accepted("a", "1"), 0)
+        rooms.append(one.room(0).count)
+    assert rooms == [0, 0, 3, 4, 5, 6, 7, 8, 9, 10]
+
+
+def test_what_waited_for_its_turn_is_held_back_while_its_account_is_out() -> None:
+    one = lane(Way("a"), ahead=10)
+    begun = one.begin("a", 0)
+    assert not one.held_back(begun, 0)
+    fail(one, "a")
+    assert one.held_back(begun, 0)
+    probe = one.begin("a", SHORTEST)
+    assert one.held_back(begun, SHORTEST), "one call at a time finds out"
+    assert not one.held_back(probe, SHORTEST)
+    one.end(probe, Accepted("a", "1"), SHORTEST)
+    assert not one.held_back(begun, SHORTEST)
+
+
+def test_what_waited_for_its_turn_is_held_back_when_it_is_paused_meanwhile() -> None:
+    pauses = Pauses()
+    one = Lane(Channel.SMS, [Way("a")], 10, pauses=pauses)
+    begun = {company: one.begin("a", 0, company) for company in ("acme", "other")}
+    raw = msgspec.json.encode(Pause(since=1))
+    pauses.apply(pause_key(Channel.SMS, "acme"), raw)
+    assert [bool(one.held_back(call, 0)) for call in begun.values()] == [True, False]
+    pauses.apply(pause_key(Channel.SMS), raw)
+    assert all(one.held_back(call, 0) for call in begun.values())
 
 
 def test_tokens_are_taken_with_the_room_and_given_back_by_what_was_withdrawn() -> None:
@@ -145,4 +180,4 @@ def test_a_rate_is_shared_and_what_waits_for_it_is_told() -> None:
     for window in range(5):
         shares.saw(Report("me", window, {}))
         shares.saw(Report("other", window, {}))
-    assert one.room(4_000) == Room(1, "a", {"small": 0}), "one of the two has its turn"
+    assert one.room(4_000) == Room(1, "a", first=["acme"]), "one of the two has its turn"

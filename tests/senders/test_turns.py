@@ -3,35 +3,56 @@ from __future__ import annotations
 from collections import Counter
 from functools import partial
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.records import Channel
 from senders.lanes import Lane
 from senders.pacing import Bucket
+from senders.pauses import Pause, Pauses, pause_key
 from senders.shares import Report, Shares
 from senders.turns import Turns
 from streams.domain.messages import Accepted
+from streams.stages.ready import Room
 from tests.senders.test_lanes import Way
 
 SECOND = 1_000
 
 
 def test_where_there_is_room_for_all_nobody_has_less() -> None:
-    turns = Turns(Channel.SMS, {})
-    assert turns.limits(0, 2, ["a", "b"], scarce=True) == {}
-    assert turns.limits(0, 1, ["a", "b"], scarce=False) == {}, "what is under way comes back soon"
+    waits = {"a": 1, "b": 1}
+    paced = Lane(Channel.SMS, [Way("a", Bucket(1.0, 2))], 10, waiting=lambda: waits)
+    assert (paced.room(0), paced.wait(0)) == (Room(2, "a"), None)
+    waits["c"] = 1
+    assert (paced.room(0), paced.wait(0)) == (Room(2, "a", first=["a", "b"]), 100)
+    free = Lane(Channel.SMS, [Way("a")], 1, waiting=lambda: waits)
+    assert free.room(0) == Room(1, "a"), "what is under way comes back soon"
 
 
 def test_who_has_waited_longest_goes_first() -> None:
     turns = Turns(Channel.SMS, {})
     for company in ("a", "b", "c"):
         turns.began(company, 0)
-    assert turns.limits(0, 1, ["a", "b", "c"], scarce=True) == {"b": 0, "c": 0}
+    assert turns.first(1, ["a", "b", "c"], ()) == ["a"]
     turns.began("a", 0)
-    assert turns.limits(0, 1, ["a", "b", "c"], scarce=True) == {"a": 0, "c": 0}
-    assert turns.limits(0, 1, ["a", "b", "c", "new"], scarce=True) == {"a": 0, "b": 0, "c": 0}
-    assert turns.limits(0, 1, ["a", "c"], scarce=True) == {"a": 0}, "b has nothing waiting any more"
+    assert turns.first(1, ["a", "b", "c"], ()) == ["b"]
+    assert turns.first(1, ["a", "b", "c", "new"], ()) == ["new"]
+    assert turns.first(3, ["a", "b", "c", "y", "x"], ()) == ["x", "y", "b"]
+    assert turns.first(1, ["a", "c"], ()) == ["c"], "b has nothing waiting any more"
+    assert turns.first(2, ["a", "b", "c"], {"b"}) == ["c", "a"], "b may not"
+
+
+def test_a_paused_company_and_one_without_tokens_take_nobodys_turn() -> None:
+    pauses = Pauses()
+    pauses.apply(pause_key(Channel.SMS, "a"), msgspec.json.encode(Pause(since=1)))
+    lane = Lane(
+        *(Channel.SMS, [Way("way", Bucket(1.0, 2))], 10, None, pauses),
+        waiting=lambda: dict.fromkeys("abcd", 1),
+        rates={"b": 60},
+    )
+    lane.begin("way", 0, "b")
+    assert lane.room(0) == Room(1, "way", {"a": 0, "b": 0}, ["c"])
 
 
 @given(st.lists(st.integers(1, 50), min_size=2, max_size=5), st.integers(1, 3))
@@ -43,7 +64,8 @@ def test_an_account_serves_companies_evenly(blast: list[int], tokens: int) -> No
     for second in range(sum(blast)):
         now = second * SECOND
         room = lane.room(now)
-        limits = {company: room.companies.get(company, room.count) for company in waiting}
+        first = room.first if room.first is not None else waiting
+        limits = {company: room.count if company in first else 0 for company in waiting}
         for _ in range(room.count):
             may = [one for one in waiting if limits[one] > 0]
             if not may:

@@ -107,7 +107,8 @@ class SimWorker(Process):
         self.gate = gate
         options = Options(email_domain="mail.example", consent_wait=60_000, inherited_after=20_000)
         limits = dict.fromkeys(CHANNELS, world.setting.in_flight)
-        self.host = Host(self.shared, senders, limits, options, gate)
+        ahead = dict.fromkeys(CHANNELS, world.setting.in_flight // 2)
+        self.host = Host(self.shared, senders, limits, options, gate, ahead=ahead)
         self.tables = SimTables(broker, codec, registry, self.catalog, self.host.reference_changed)
         self.lookout = Lookout(
             self.host, ends=self._changelog_ends, topic=str, disagreement=clock.disagreement

@@ -109,6 +109,31 @@ def test_new_rows_are_behind_what_waits_in_the_store(small: None) -> None:
         assert rows.ready.at_once([(0, key)], ALL) == ([] if waits else [key])
 
 
+@pytest.mark.usefixtures("small")
+def test_rows_that_have_begun_before_they_were_read_are_passed_over() -> None:
+    rows = Rows("a")
+    begun = [rows.put("a", number, due=5) for number in range(3)]
+    rows.ready.sending(begun)
+    rows.put("a", 3, due=5)
+    rows.ready.moved(begun[:1])  # it was refused, and lies where it lay
+    assert rows.take({}) == []
+    assert (rows.ready.queued, rows.ready.waiting(SMS)) == (2, {"a": 2})
+    rows.ready.sending(begun[1:])  # they are behind the cursor already
+    rows.ready.moved(begun[1:])
+    assert sorted(rows.take(ALL)) == ["a0", "a1", "a2", "a3"]
+
+
+@pytest.mark.usefixtures("small")
+def test_what_is_to_be_passed_over_does_not_fill_the_memory() -> None:
+    """Neither where rows go before they are read, nor while nothing is read."""
+    rows = Rows("a")
+    for number in range(100):
+        rows.ready.sending([(5, b"%d" % number)])
+        assert len(rows.ready._sending) <= 10
+    assert rows.take(ALL) == []
+    assert not rows.ready._sending
+
+
 def test_one_company_after_the_other() -> None:
     rows = Rows("a", "b", "c")
     for number in range(1_000):
@@ -126,6 +151,20 @@ def test_what_a_company_may_have_bounds_its_own_only() -> None:
     assert rows.take({SMS: Room(9, "p", {"a": 1, "b": 0})}) == ["a0", "c0", "c1", "c2", "c3"]
     assert rows.take({SMS: Room(9, "p", {"a": 0, "b": 0})}) == []
     assert len(rows.take(ALL)) == 7
+
+
+def test_only_those_go_whose_turn_it_is() -> None:
+    rows = Rows("a", "b", "c")
+    for number in range(3):
+        for company in "abc":
+            rows.put(company, number)
+    assert rows.take({SMS: Room(3, "p", first=["c", "no", "a"])}) == ["c0", "a0", "c1"]
+    assert rows.take({SMS: Room(9, "p", {"a": 1}, ["a", "c"])}) == ["a1", "c2"]
+    assert rows.take({SMS: Room(9, "p", first=["c"])}) == []
+    assert rows.take(ALL) == ["b0", "a2", "b1", "b2"]
+    key = slot_key(SlotName("b", EntityKind.ORDER, "9", "ann", "sms", "e"))
+    assert rows.ready.at_once([(0, key)], {SMS: Room(9, "p", first=["a"])}) == []
+    assert rows.ready.at_once([(0, key)], {SMS: Room(9, "p", first=["b"])}) == [key]
 
 
 def test_a_row_whose_rule_came_or_changed_its_channel_goes_by_the_channel_it_has_now() -> None:
