@@ -24,7 +24,8 @@ from streams.domain.messages import Inquiry, Outcome, RetryAt, Unknown
 from streams.domain.reasons import Reason
 from streams.kafka.batches import Record, RecordBatch
 from streams.kafka.changelog import PositionAheadOfLog, PositionGone
-from streams.stages.delivery import DeliveryStage, consent_writes, forget_consents, overtaken
+from streams.stages.customers import consent_writes, forget_consents, overtaken
+from streams.stages.delivery import DeliveryStage
 from streams.stages.fencing import Fenced, LogRecord
 from streams.stages.firing import Options, Withdrawn
 from streams.stages.ready import Room

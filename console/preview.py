@@ -30,7 +30,8 @@ from streams.domain.ids import customer_key
 from streams.domain.messages import Accepted, SmsMessage
 from streams.domain.reasons import Reason
 from streams.stages import entity_state, slots
-from streams.stages.delivery import DeliveryStage, consent_writes
+from streams.stages.customers import consent_writes
+from streams.stages.delivery import DeliveryStage
 from streams.stages.entity import EntityStage
 from streams.stages.entity_state import EntityRound
 from streams.stages.firing import Options

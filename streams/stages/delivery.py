@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from schemas.records import Channel, Customer, Delivery, DeliveryState, ProviderEvent, Timer, TimerOp
+from schemas.records import Channel, Delivery, DeliveryState, ProviderEvent, Timer, TimerOp
 from streams.domain.catalog import Catalog
 from streams.domain.decide import refusal
 from streams.domain.ids import customer_key
@@ -20,6 +20,7 @@ from streams.domain.reasons import Reason
 from streams.domain.repeats import kept
 from streams.domain.triggers import LOCATION_CHANGED
 from streams.stages.arming import Entities, ReadChange, arm, clear, facts_key, look_again, refresh
+from streams.stages.customers import CONSENTS_SOURCE, decode_customer
 from streams.stages.firing import Firing, Options, Withdrawn, too_late
 from streams.stages.ports import KeyValue, Write, prefix_end
 from streams.stages.ready import ReadyRows, Room
@@ -53,8 +54,6 @@ from streams.stages.slots import (
 )
 from streams.stages.sweeping import Sweeper
 
-CONSENTS_SOURCE = b"\x01consents"
-"""Key in ``meta`` of the next offset of ``consents`` (that topic is its own changelog)."""
 TIDIED = b"\x01tidied"
 """Key in ``meta`` of when facts were last looked through (not in the changelog)."""
 EXPIRED_ROWS = 1_000
@@ -64,7 +63,6 @@ TIDY_EVERY = 24 * 3600 * 1000
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_int = msgspec.msgpack.Decoder(int).decode
-_decode_customer = msgspec.msgpack.Decoder(Customer).decode
 
 
 class DeliveryStage:
@@ -249,7 +247,7 @@ class DeliveryStage:
         rooms: Mapping[Channel, Room],
     ) -> None:
         in_flight = key in self._in_flight
-        customer = _decode_customer(consent) if consent is not None else None
+        customer = decode_customer(consent) if consent is not None else None
         sends = len(round_.sends)
         self._firing.look(key, slot, round_, entities, customer, in_flight=in_flight, rooms=rooms)
         row = slot.row
@@ -286,7 +284,7 @@ class DeliveryStage:
         late = too_late(order, now)
         if late is not None:
             return Withdrawn(late, DeliveryState.EXPIRED)
-        customer = _decode_customer(raw) if raw is not None else None
+        customer = decode_customer(raw) if raw is not None else None
         reason = refusal(order.channel, name.company, customer, self._catalog)
         return Withdrawn(reason, DeliveryState.SUPPRESSED) if reason is not None else None
 
@@ -433,59 +431,6 @@ class DeliveryStage:
 def _customer_of(slot: bytes) -> bytes:
     name = name_of(slot)
     return customer_key(name.company, name.customer_id)
-
-
-def consent_writes(
-    store: KeyValue, customers: Sequence[tuple[bytes, Customer | None]], next_offset: int
-) -> list[Write]:
-    """The writes of a batch of ``consents``; also used to rebuild the store from that topic."""
-    held = store.get_many("consents", [key for key, _ in customers])
-    newest = {
-        key: _decode_customer(raw).version
-        for (key, _), raw in zip(customers, held, strict=True)
-        if raw is not None
-    }
-    writes: list[Write] = []
-    for key, customer in customers:
-        if customer is None:
-            newest.pop(key, None)
-            writes.append(("consents", key, None))
-        elif customer.version >= newest.get(key, -1):
-            newest[key] = customer.version
-            writes.append(("consents", key, _encode(customer)))
-    writes.append(("meta", CONSENTS_SOURCE, _encode(next_offset)))
-    return writes
-
-
-def overtaken(
-    store: KeyValue, customers: Sequence[tuple[bytes, Customer | None]]
-) -> list[tuple[bytes, Customer]]:
-    """The customers of whom an older record comes behind a newer one, with the newer. ``consents`` is
-    compacted and would keep the older one alone, and with it a consent that was withdrawn: the newer has to
-    be written once more."""
-    held = store.get_many("consents", [key for key, _ in customers])
-    newest = {
-        key: _decode_customer(raw) for (key, _), raw in zip(customers, held, strict=True) if raw is not None
-    }
-    again: dict[bytes, None] = {}
-    for key, customer in customers:
-        known = newest.get(key)
-        if customer is not None and known is not None and customer.version < known.version:
-            again[key] = None
-            continue
-        again.pop(key, None)
-        if customer is None:
-            newest.pop(key, None)
-        else:
-            newest[key] = customer
-    return [(key, newest[key]) for key in again]
-
-
-def forget_consents(store: KeyValue) -> None:
-    """The log of consents is another one than the store has followed: what the store knows is not there any
-    more, and no record means no consent."""
-    store.write([("meta", CONSENTS_SOURCE, None)])
-    store.delete_range("consents", b"", b"\xff")  # above every key: keys are UTF-8
 
 
 def _int(store: KeyValue, key: bytes) -> int:

@@ -35,7 +35,7 @@ from streams.kafka.topics import partition_counts, topic_plan
 from streams.kafka.transport import TakenAway
 from streams.metrics import Metrics
 from streams.settings import Settings
-from streams.stages.delivery import CONSENTS_SOURCE, consent_writes
+from streams.stages.customers import CONSENTS_SOURCE, consent_writes
 from streams.stages.fencing import CLAIM
 from streams.stages.firing import Options
 from streams.state.errors import StoreDamaged

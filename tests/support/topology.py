@@ -33,7 +33,8 @@ from streams.domain.ids import customer_key
 from streams.domain.messages import Accepted, Inquiry, Message, NotFound, Outcome, SmsMessage
 from streams.kafka.partitioner import partition_for
 from streams.stages import entity_state, slots
-from streams.stages.delivery import DeliveryStage, consent_writes
+from streams.stages.customers import consent_writes
+from streams.stages.delivery import DeliveryStage
 from streams.stages.entity import EntityStage
 from streams.stages.firing import Options, Withdrawn
 from streams.stages.ready import Room

@@ -11,7 +11,8 @@ from streams.domain.catalog import Catalog
 from streams.domain.ids import customer_key
 from streams.domain.messages import Accepted, Outcome, Rejected, RetryAt, Unknown
 from streams.domain.reasons import Reason
-from streams.stages.delivery import DeliveryStage, consent_writes
+from streams.stages.customers import consent_writes
+from streams.stages.delivery import DeliveryStage
 from streams.stages.firing import Options, Withdrawn
 from streams.stages.ready import Room
 from streams.stages.round import DeliveryRound, SendOrder
