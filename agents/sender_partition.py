@@ -299,8 +299,8 @@ class SenderPartition:
         return round_
 
     def _written(self) -> None:
-        """The answers that there were are in a round."""
-        self._gathered = False
+        """The answers that there were are in a round, or as many as one takes."""
+        self._gathered = bool(self._sent)
         if self._gathering is not None:
             self._gathering.cancel()
             self._gathering = None
