@@ -118,9 +118,9 @@ class Worker:
         self._senders = build_senders(sender_settings(settings), clock, usage)
         limits = {Channel.SMS: settings.sms_in_flight, Channel.EMAIL: settings.smtp_connections * 2}
         # A mail server takes a message in milliseconds, a round takes tens of them. An e-mail that has begun
-        # and was not handed over when a worker dies is sent after all, an SMS is not: of those only as many
-        # as are handed over while a round lasts.
-        ahead = {Channel.EMAIL: settings.smtp_connections * 8, Channel.SMS: settings.sms_in_flight // 2}
+        # and was not handed over when a worker is killed is sent after all; an SMS is not, so none begins
+        # before there is a place for it.
+        ahead = {Channel.EMAIL: settings.smtp_connections * 8}
         self._gate = Gate(
             unread=lambda: self._hold.unread,
             membership_age=self._membership_age,

@@ -20,8 +20,6 @@ from tests.support.shop import C, ann, change, facts, notification, shop
 pytestmark = pytest.mark.embedded
 
 IN_FLIGHT = 8
-BEGUN = IN_FLIGHT + IN_FLIGHT // 2
-"""With those that wait for a place at the provider."""
 ORDERS = 3
 """Partitions of the orders that the embedded cluster has."""
 AHEAD = (BatchSettings().max_in_flight + 1) * BatchSettings().max_records
@@ -81,10 +79,10 @@ def test_a_provider_that_does_not_answer_holds_a_few_messages_and_no_record(clus
     cluster.script_sms(behaviours=[{"fault": "hold", "times": 0}])
     (worker,) = cluster.start()
     order(cluster, entities(0, FEW))
-    cluster.until(lambda: worker.status()["queued"] >= FEW - BEGUN, "the messages to be due")
+    cluster.until(lambda: worker.status()["queued"] >= FEW - IN_FLIGHT, "the messages to be due")
     cluster.until(lambda: cluster.script_sms() == IN_FLIGHT, "the provider to have all that it may have")
     order(cluster, entities(1, FEW))
-    cluster.until(lambda: worker.status()["queued"] >= 2 * FEW - BEGUN, "more records to be worked on")
+    cluster.until(lambda: worker.status()["queued"] >= 2 * FEW - IN_FLIGHT, "more records to be worked on")
     status = worker.status()
     assert status["pending"] + IN_FLIGHT >= 2 * FEW
     assert not any(at["lag"] for topic in status["partitions"].values() for at in topic.values())
