@@ -25,9 +25,9 @@ from streams.kafka.batches import PartitionFlow, Record
 from streams.kafka.membership import ReplacedError, refused
 
 FETCH_EVERY = 0.025
-"""Seconds from one fetch to the next, at least. A broker answers as soon as one record is there, and each step
-costs about as much for one record as for ten: a record that comes alone is there at once, many that come one
-by one are fetched together."""
+"""Seconds from one fetch to the next, at least. A broker answers as soon as one record is there, and each
+step costs about as much for one record as for ten: a record that comes alone is there at once, many that come
+one by one are fetched together."""
 
 
 class Drained(NamedTuple):
