@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,27 +30,48 @@ def ready(data: Path) -> bool:
         return False
 
 
-def test_sigterm_ends_a_worker_whose_broker_is_gone_for_good(tmp_path: Path) -> None:
+@pytest.fixture
+def broker() -> Iterator[EmbeddedBroker]:
     with EmbeddedBroker(partition_counts(topic_plan(Settings(partitions=1)))) as broker:
-        environment = os.environ | {
-            "CARILLON_BROKER": broker.bootstrap,
-            "CARILLON_PARTITIONS": "1",
-            "CARILLON_DATA": str(tmp_path),
-            "CARILLON_WEB_PORT": "0",
-            "CARILLON_SESSION_TIMEOUT": "2000",
-        }
-        log = (tmp_path / "log").open("w")
+        yield broker
+
+
+@pytest.fixture
+def worker(broker: EmbeddedBroker, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """At work; what it says is in ``log``."""
+    environment = os.environ | {
+        "CARILLON_BROKER": broker.bootstrap,
+        "CARILLON_PARTITIONS": "1",
+        "CARILLON_DATA": str(tmp_path),
+        "CARILLON_WEB_PORT": "0",
+        "CARILLON_SESSION_TIMEOUT": "2000",
+    }
+    path = tmp_path / "log"
+    with path.open("w") as log:
         worker = subprocess.Popen([sys.executable, "-m", "console", "worker"], env=environment, stderr=log)
         try:
             deadline = time.monotonic() + 60
             while not ready(tmp_path):
-                assert time.monotonic() < deadline, (tmp_path / "log").read_text()
-                assert worker.poll() is None, (tmp_path / "log").read_text()
+                assert time.monotonic() < deadline, path.read_text()
+                assert worker.poll() is None, path.read_text()
                 time.sleep(0.1)
-            broker.stop()
-            worker.send_signal(signal.SIGTERM)
-            worker.wait(60)  # its own deadline is 25 s; without it this never returns
+            yield worker
         finally:
             worker.kill()
             worker.wait()
-            log.close()
+
+
+def test_sigterm_ends_a_worker_whose_broker_is_gone_for_good(
+    broker: EmbeddedBroker, worker: subprocess.Popen[bytes]
+) -> None:
+    broker.stop()
+    worker.send_signal(signal.SIGTERM)
+    worker.wait(60)  # its own deadline is 25 s; without it this never returns
+
+
+def test_a_crash_in_a_library_says_where_it_was(worker: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    worker.send_signal(signal.SIGSEGV)
+    assert worker.wait(60) == -signal.SIGSEGV
+    told = (tmp_path / "log").read_text()
+    assert "Segmentation fault" in told
+    assert "most recent call first" in told
