@@ -41,7 +41,8 @@ class Measured:
     base_memory: float = 140e6
     """Bytes that a worker takes with nothing to do."""
     timer_disk: float = 327
-    """Bytes of a pending timer with its facts of 300 bytes in the store (``worker_timers``)."""
+    """Bytes of a pending timer with its facts of 300 bytes in the store (``worker_timers``; the larger of two
+    measurements)."""
     memory_disk: float = 394
     """Bytes of the memory of a message that went, which stays 35 days."""
     entity_disk: float = 135
