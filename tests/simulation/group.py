@@ -29,7 +29,7 @@ class Group:
 
     def leave(self, worker: SimWorker) -> None:
         """A graceful stop: the worker finishes and says goodbye."""
-        worker.start(worker._guard(worker.leave()), "leave")
+        worker.start(worker._guard(worker.leave), "leave")
 
     def left(self, worker: SimWorker) -> None:
         self.remove(worker)

@@ -327,7 +327,7 @@ FOCUS: Mapping[str, tuple[str, ...]] = {
     "ack before produce": ('self.send("timers"',),
     "log not repeated": ("outputs.deliveries(round_.log)",),
     "log records after slots": ("self._state.commit(round_.changelog",),
-    "inherited is sent again": ("outcome = await sender.send(",),
+    "inherited is sent again": ("answer = await sender.send(",),
     "epoch forgotten": ("outputs.changelog(self.changelog",),
     "fenced goes on": ("outputs.changelog(self.changelog",),
 }

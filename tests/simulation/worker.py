@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -143,8 +144,8 @@ class SimWorker(Process):
         """Until the process dies. What goes wrong ends it, as in a real worker."""
         try:
             await self.shared.registry.preload(REFERENCE_TOPICS)
-            self.start(self._guard(self.tables.follow()), "tables")
-            self.start(self._guard(self._watch()), "watch")
+            self.start(self._guard(self.tables.follow), "tables")
+            self.start(self._guard(self._watch), "watch")
             self.lookout.start()
             self._world.group.join(self)
             while True:
@@ -155,7 +156,9 @@ class SimWorker(Process):
                     await self.host.pause()
                     self._world.group.revoked(self, generation)
                 elif not self._leaving:
-                    self._opening = self.start(self._guard(self._resume(places, self._revoked)), "resume")
+                    self._opening = self.start(
+                        self._guard(partial(self._resume, places, self._revoked)), "resume"
+                    )
         except Exception as error:  # noqa: BLE001 - the simulation judges it
             self._fail(error)
 
@@ -270,9 +273,10 @@ class SimWorker(Process):
             self.error = error
         self._world.died(self)
 
-    async def _guard(self, work: asyncio.Future[None] | object) -> None:
+    async def _guard(self, work: Callable[[], Awaitable[None]]) -> None:
+        """``work`` begins with the task: one that dies before its first step leaves nothing behind."""
         try:
-            await work  # type: ignore[misc]  # a coroutine of ours
+            await work()
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)
 
@@ -297,7 +301,7 @@ class SimWorker(Process):
             end_at_start=end,
             on_settled=self._settled,
         )
-        self.start(self._guard(self._consume(flow)), f"consume {place}")
+        self.start(self._guard(partial(self._consume, flow)), f"consume {place}")
 
     async def _stop_flows(self) -> None:
         """No further batch; those in work are waited for, some seconds; then what is done is committed."""
