@@ -52,7 +52,7 @@ SIZES: Mapping[str, Mapping[str, Part]] = {
             "--changes 20000 --slow-changes 5000 --customers 10000 --form json --runs 1 --slow-runs 1",
             3,
         ),
-        "timers": Part("timers", "--pending 0,100000 --count 20000", 2),
+        "timers": Part("timers", "--pending 0,100000 --count 20000 --runs 1", 2),
         "handover": Part("handover", "--pending 50000 --steady 10000 --burst 10000", 3),
         "worker_timers": Part(
             "worker_timers", "--pending 10000 --count 5000 --burst 5000 --runs 1 --seconds 30", 5

@@ -57,6 +57,7 @@ from tests.benchmarks import ending
 from tests.benchmarks.builds import peer_python
 from tests.benchmarks.measure import (
     MIB,
+    Spread,
     Table,
     folder_size,
     load_now,
@@ -86,7 +87,8 @@ class Pace:
 
     who: str
     pending: int
-    rates: dict[str, float] = field(default_factory=dict)
+    rates: dict[str, list[float]] = field(default_factory=dict)
+    """One of each round."""
     memory: float = 0.0
     disk: float = 0.0
     """Bytes for each pending timer."""
@@ -297,8 +299,8 @@ class OwnStore:
             store.flush()
 
 
-def own(who: str, folder: Path, pendings: Sequence[int], count: int) -> list[Pace]:
-    """In this process. ``count``: timers of each operation."""
+def own(who: str, folder: Path, pendings: Sequence[int], count: int, rounds: int = 1) -> list[Pace]:
+    """In this process. ``count``: timers of each operation in each round."""
     store = OwnStore(folder, slots=who == "slots")
     found, there = [], 0
     alive = Alive()
@@ -307,7 +309,7 @@ def own(who: str, folder: Path, pendings: Sequence[int], count: int) -> list[Pac
     def of(what: str, places: Sequence[int], act: Callable[[Sequence[int]], object]) -> None:
         began = store.spent()
         act(places)
-        pace.rates[what] = len(places) / (store.spent() - began)
+        pace.rates.setdefault(what, []).append(len(places) / (store.spent() - began))
 
     try:
         for pending in pendings:
@@ -318,18 +320,19 @@ def own(who: str, folder: Path, pendings: Sequence[int], count: int) -> list[Pac
                 alive.add(range(there, there + more))
                 there += more
             pace = Pace(who, pending)
-            fresh = range(there, there + count)
-            of("new", fresh, store.schedule)
-            alive.add(fresh)
-            there += count
-            some = alive.sample(dice, count)
-            of("moved", some, store.reschedule)
-            of("cancelled", some[: count // 2], store.cancel)
-            alive.remove(some[: count // 2])
-            began = store.spent()
-            fired = store.fire(min(count, len(alive)))
-            pace.rates["fired"] = len(fired) / (store.spent() - began)
-            alive.remove(int(name_of(key).entity_id.removeprefix("order-")) for key in fired)
+            for _ in range(rounds):
+                fresh = range(there, there + count)
+                of("new", fresh, store.schedule)
+                alive.add(fresh)
+                there += count
+                some = alive.sample(dice, count)
+                of("moved", some, store.reschedule)
+                of("cancelled", some[: count // 2], store.cancel)
+                alive.remove(some[: count // 2])
+                began = store.spent()
+                fired = store.fire(min(count, len(alive)))
+                pace.rates.setdefault("fired", []).append(len(fired) / (store.spent() - began))
+                alive.remove(int(name_of(key).entity_id.removeprefix("order-")) for key in fired)
             store.flush()
             pace.memory = peak_memory_here()
             pace.disk = folder_size(folder) / len(alive) if len(alive) > count else 0.0
@@ -339,7 +342,7 @@ def own(who: str, folder: Path, pendings: Sequence[int], count: int) -> list[Pac
     return found
 
 
-def batch(folder: Path, pendings: Sequence[int], count: int) -> list[Pace]:
+def batch(folder: Path, pendings: Sequence[int], count: int, rounds: int = 1) -> list[Pace]:
     """RocksDB's pace for the rows of a new timer: one WriteBatch of a thousand, nothing read or decided."""
     memory = SharedMemory()
     stores = [RocksStore(folder / f"p{n}", FAMILIES, cache=memory) for n in range(STORES)]
@@ -365,9 +368,11 @@ def batch(folder: Path, pendings: Sequence[int], count: int) -> list[Pace]:
         say(f"batch: {pending:,} pending")
         put(range(there, max(there, pending)))
         there = max(there, pending)
-        spent = put(range(there, there + count))
-        there += count
-        found.append(Pace("batch", pending, {"new": count / spent}, peak_memory_here()))
+        paces = []
+        for _ in range(rounds):
+            paces.append(count / put(range(there, there + count)))
+            there += count
+        found.append(Pace("batch", pending, {"new": paces}, peak_memory_here()))
     for store in stores:
         store.close()
     return found
@@ -401,7 +406,10 @@ def peer(who: str, folder: Path, pendings: Sequence[int], count: int) -> list[Pa
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LookupError((done.stderr.strip().splitlines() or ["it failed"])[-1])
-    return [Pace(**json.loads(line)) for line in done.stdout.splitlines()]
+    paces = [json.loads(line) for line in done.stdout.splitlines()]
+    return [
+        Pace(**pace | {"rates": {what: [rate] for what, rate in pace["rates"].items()}}) for pace in paces
+    ]
 
 
 @contextmanager
@@ -411,11 +419,14 @@ def place(base: Path | None) -> Iterator[Path]:
         yield Path(name)
 
 
-def in_process_of_its_own(who: str, pendings: Sequence[int], count: int, base: Path | None) -> list[Pace]:
+def in_process_of_its_own(
+    who: str, pendings: Sequence[int], count: int, rounds: int, base: Path | None
+) -> list[Pace]:
     """So that its peak of memory is its own."""
     with place(base) as folder:
         command = [sys.executable, "-m", "tests.benchmarks.timers", "--only", who, "--folder", str(folder)]
         command += ["--pending", ",".join(map(str, pendings)), "--count", str(count)]
+        command += ["--runs", str(rounds)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         return [Pace(**json.loads(line)) for line in done.stdout.splitlines()]
 
@@ -427,16 +438,21 @@ def table(paces: Sequence[Pace], missing: Sequence[str], count: int, payload: fl
         ("", "pending", "new/s", "moved/s", "cancelled/s", "fired/s", "RSS MB", "bytes each on disk", "load"),
     )
     for pace in paces:
-        rates = [f"{pace.rates[what]:,.0f}" if what in pace.rates else "" for what in OPERATIONS]
+        rates = [str(Spread.of(pace.rates[what])) if what in pace.rates else "" for what in OPERATIONS]
         memory = number(pace.memory) if pace.memory else ""
         disk = number(pace.disk) if pace.disk else ""
         made.rows.append((pace.who, f"{pace.pending:,}", *rates, memory, disk, number(pace.load)))
-        for what, value in pace.rates.items():
-            made.values[f"{pace.who} {pace.pending} {what}"] = value
+        for what, values in pace.rates.items():
+            made.values[f"{pace.who} {pace.pending} {what}"] = Spread.of(values).middle
         made.values[f"{pace.who} {pace.pending} disk"] = pace.disk
         made.values[f"{pace.who} {pace.pending} memory"] = pace.memory
     alone = f", {payload:.0f} of them on disk when nothing else is kept" if payload else ""
-    made.notes = [f"{count:,} of each operation; payload of 300 bytes{alone}", *missing]
+    rounds = max((len(rates) for pace in paces for rates in pace.rates.values()), default=1)
+    made.notes = [
+        f"{count:,} of each operation, {rounds} times (the peers once): median (least-greatest)",
+        f"payload of 300 bytes{alone}",
+        *missing,
+    ]
     made.values["payload disk"] = payload
     return made
 
@@ -445,7 +461,12 @@ OPERATIONS = ("new", "moved", "cancelled", "fired")
 
 
 def measure(
-    pendings: Sequence[int], count: int, who: Sequence[str], peers_up_to: int, base: Path | None = None
+    pendings: Sequence[int],
+    count: int,
+    rounds: int,
+    who: Sequence[str],
+    peers_up_to: int,
+    base: Path | None = None,
 ) -> Iterator[Table]:
     """Gives the table after each of them. ``peers_up_to``: pending timers of all but our store."""
     paces: list[Pace] = []
@@ -455,7 +476,7 @@ def measure(
     for one in who:
         some = [pending for pending in pendings if one == "store" or pending <= peers_up_to]
         if one not in PEERS:
-            paces += in_process_of_its_own(one, some, count, base)
+            paces += in_process_of_its_own(one, some, count, rounds, base)
         else:
             with place(base) as folder:
                 try:
@@ -474,6 +495,7 @@ def main(given: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--pending", default="0,1000000", help="numbers of pending timers, growing")
     parser.add_argument("--count", type=int, default=100_000, help="timers of each operation")
+    parser.add_argument("--runs", type=int, default=3, help="rounds of the operations; the peers have one")
     parser.add_argument(
         "--peers-up-to", type=int, default=10_000_000, help="pending timers in all but our own store"
     )
@@ -486,9 +508,9 @@ def main(given: Sequence[str] | None = None) -> None:
     pendings = [int(text) for text in options.pending.split(",")]
     if options.only:
         found = (
-            batch(options.folder, pendings, options.count)
+            batch(options.folder, pendings, options.count, options.runs)
             if options.only == "batch"
-            else own(options.only, options.folder, pendings, options.count)
+            else own(options.only, options.folder, pendings, options.count, options.runs)
         )
         for pace in found:
             sys.stdout.write(json.dumps(msgspec.to_builtins(pace)) + "\n")
@@ -496,7 +518,7 @@ def main(given: Sequence[str] | None = None) -> None:
     who = options.who.split(",")
     if unknown := set(who) - set(everyone):
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(everyone)}")
-    for made in measure(pendings, options.count, who, options.peers_up_to, options.base):
+    for made in measure(pendings, options.count, options.runs, who, options.peers_up_to, options.base):
         save(options.out, [made], machine())
 
 
