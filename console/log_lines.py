@@ -6,6 +6,7 @@ the system) and quote what it was given; so every line, tracebacks included, goe
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import re
 import sys
@@ -39,6 +40,8 @@ def set_up(level: str) -> None:
     for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))
     sys.excepthook = _ended
+    if not faulthandler.is_enabled():
+        faulthandler.enable(file=2)  # a crash in one of the libraries: in which threads, and where
 
 
 def _ended(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import gc
 import logging
 from dataclasses import fields
@@ -57,7 +56,6 @@ def worker(overrides: tuple[str, ...]) -> None:
     """
     settings = given_settings(overrides)
     set_up(settings.log_level)
-    faulthandler.enable()  # a crash in one of the libraries says in which thread, and where
     for advice in advice_on(settings):
         log.warning("%s", advice)
 

@@ -28,7 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,7 +67,7 @@ from tests.benchmarks.measure import (
     save,
     say,
 )
-from tests.benchmarks.peers.timers_peer import Alive
+from tests.benchmarks.peers.timers_peer import Run
 
 PEERS = ("redis", "postgres", "apscheduler")
 STORES = 8
@@ -208,7 +208,7 @@ class OwnStore:
                 writes += _placed(due, key, _encode(Slot(Head(1, 1, 1, [], -1, due), row_of(place, due))))
             store.write(writes)
 
-    def reschedule(self, places: Sequence[int]) -> None:
+    def move(self, places: Sequence[int]) -> None:
         """An hour later."""
         for store, mine in self._split(places):
             keys = [key_of(place) for place in mine]
@@ -302,40 +302,16 @@ class OwnStore:
 def own(who: str, folder: Path, pendings: Sequence[int], count: int, rounds: int = 1) -> list[Pace]:
     """In this process. ``count``: timers of each operation in each round."""
     store = OwnStore(folder, slots=who == "slots")
-    found, there = [], 0
-    alive = Alive()
-    dice = random.Random(1)
-
-    def of(what: str, places: Sequence[int], act: Callable[[Sequence[int]], object]) -> None:
-        began = store.spent()
-        act(places)
-        pace.rates.setdefault(what, []).append(len(places) / (store.spent() - began))
-
+    run = Run(store, store.spent, lambda key: int(name_of(key).entity_id.removeprefix("order-")))
+    found = []
     try:
         for pending in pendings:
             say(f"{who}: {pending:,} pending")
-            while there < pending:
-                more = min(pending - there, 100_000)
-                store.schedule(range(there, there + more))
-                alive.add(range(there, there + more))
-                there += more
-            pace = Pace(who, pending)
-            for _ in range(rounds):
-                fresh = range(there, there + count)
-                of("new", fresh, store.schedule)
-                alive.add(fresh)
-                there += count
-                some = alive.sample(dice, count)
-                of("moved", some, store.reschedule)
-                of("cancelled", some[: count // 2], store.cancel)
-                alive.remove(some[: count // 2])
-                began = store.spent()
-                fired = store.fire(min(count, len(alive)))
-                pace.rates.setdefault("fired", []).append(len(fired) / (store.spent() - began))
-                alive.remove(int(name_of(key).entity_id.removeprefix("order-")) for key in fired)
+            run.fill(pending)
+            pace = Pace(who, pending, run.measure(count, rounds))
             store.flush()
             pace.memory = peak_memory_here()
-            pace.disk = folder_size(folder) / len(alive) if len(alive) > count else 0.0
+            pace.disk = folder_size(folder) / len(run.alive) if len(run.alive) > count else 0.0
             found.append(pace)
     finally:
         store.close()
@@ -395,21 +371,18 @@ def peak_memory_here() -> float:
     return peak_memory(os.getpid()) / MIB
 
 
-def peer(who: str, folder: Path, pendings: Sequence[int], count: int) -> list[Pace]:
+def peer(who: str, folder: Path, pendings: Sequence[int], count: int, rounds: int) -> list[Pace]:
     """In a process of its own, with a server of its own where it needs one. Raises LookupError with the
     reason why it can't be had."""
     limit = _PEER_LIMIT[who]
     program = Path(__file__).parent / "peers" / "timers_peer.py"
     asked = ",".join(str(pending) for pending in pendings if pending <= limit)
-    command = [str(peer_python()), str(program), who, str(folder), asked, str(count)]
+    command = [str(peer_python()), str(program), who, str(folder), asked, str(count), str(rounds)]
     say(f"{who}: {asked} pending")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LookupError((done.stderr.strip().splitlines() or ["it failed"])[-1])
-    paces = [json.loads(line) for line in done.stdout.splitlines()]
-    return [
-        Pace(**pace | {"rates": {what: [rate] for what, rate in pace["rates"].items()}}) for pace in paces
-    ]
+    return [Pace(**json.loads(line)) for line in done.stdout.splitlines()]
 
 
 @contextmanager
@@ -449,7 +422,7 @@ def table(paces: Sequence[Pace], missing: Sequence[str], count: int, payload: fl
     alone = f", {payload:.0f} of them on disk when nothing else is kept" if payload else ""
     rounds = max((len(rates) for pace in paces for rates in pace.rates.values()), default=1)
     made.notes = [
-        f"{count:,} of each operation, {rounds} times (the peers once): median (least-greatest)",
+        f"{count:,} of each operation, {rounds} times: median (least-greatest)",
         f"payload of 300 bytes{alone}",
         *missing,
     ]
@@ -480,7 +453,7 @@ def measure(
         else:
             with place(base) as folder:
                 try:
-                    paces += peer(one, folder, some, count)
+                    paces += peer(one, folder, some, count, rounds)
                 except LookupError as error:
                     missing.append(f"{one} was not there: {error}")
         yield table(paces, missing, count, payload)
@@ -495,7 +468,7 @@ def main(given: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--pending", default="0,1000000", help="numbers of pending timers, growing")
     parser.add_argument("--count", type=int, default=100_000, help="timers of each operation")
-    parser.add_argument("--runs", type=int, default=3, help="rounds of the operations; the peers have one")
+    parser.add_argument("--runs", type=int, default=3, help="rounds of the operations")
     parser.add_argument(
         "--peers-up-to", type=int, default=10_000_000, help="pending timers in all but our own store"
     )

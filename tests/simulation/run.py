@@ -73,7 +73,7 @@ def told(
     sites = awaits.sites()
     if lost := [part for part in focus if not any(part in line for line in sites.values())]:
         raise ValueError(f"no await in agents/ has a line with {lost}: look for what it says now")
-    some = tuple(site for site, line in sites.items() if any(part in line for part in focus or ("",)))
+    some = tuple(site for site, line in sites.items() if not focus or any(part in line for part in focus))
     one = story(seed, sites=some, ambush=ambush, shuffled=shuffled)
     if calm:
         one = one.only([item for item in one.items if not (isinstance(item, Fault) and item.what in _ROUGH)])

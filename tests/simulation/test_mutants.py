@@ -33,3 +33,8 @@ def test_a_mistake_is_taken_back() -> None:
         with broken(name):
             pass
     assert not run_seed(0).violations
+
+
+def test_a_focus_that_no_line_has_any_more_is_said() -> None:
+    with pytest.raises(ValueError, match="no await in agents"):
+        run_seed(0, focus=("await self.what_it_was_called(",))

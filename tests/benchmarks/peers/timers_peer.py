@@ -1,5 +1,6 @@
-"""Timers on Redis, PostgreSQL or APScheduler: ``timers_peer.py WHO FOLDER PENDING,... COUNT``. Prints one
-JSON line for each number of pending timers. Servers are its own, on a socket in FOLDER, and end with it."""
+"""Timers on Redis, PostgreSQL or APScheduler: ``timers_peer.py WHO FOLDER PENDING,... COUNT ROUNDS``. Prints
+one JSON line for each number of pending timers. Servers are its own, on a socket in FOLDER, and end with it.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +30,8 @@ def due_of(place: int) -> int:
     return BEGIN + place * 2_654_435_761 % SPREAD
 
 
-class Queue(Protocol):
-    server: int
-    """Process id; 0: there is none."""
+class Operations(Protocol):
+    """What is measured of a store of timers."""
 
     def schedule(self, places: Sequence[int]) -> None: ...
 
@@ -39,8 +39,13 @@ class Queue(Protocol):
 
     def cancel(self, places: Sequence[int]) -> None: ...
 
-    def fire(self, count: int) -> list[str]:
+    def fire(self, count: int) -> Sequence[Any]:
         """Their names."""
+
+
+class Queue(Operations, Protocol):
+    server: int
+    """Process id; 0: there is none."""
 
     def disk(self) -> int: ...
 
@@ -333,45 +338,79 @@ class Alive:
         return list(found)
 
 
-def main(who: str, folder: Path, pendings: Sequence[int], count: int) -> None:
+class Run:
+    """A store of timers, and which of them are pending. ``spent``: CPU seconds so far, known in steps of
+    ``step``; ``place_of``: which timer the name of one that has fired is."""
+
+    def __init__(
+        self,
+        store: Operations,
+        spent: Callable[[], float],
+        place_of: Callable[[Any], int],
+        *,
+        step: float = 1e-9,
+    ) -> None:
+        self.alive = Alive()
+        self._store = store
+        self._spent = spent
+        self._place_of = place_of
+        self._step = step
+        self._there = 0
+        self._dice = random.Random(1)
+
+    def fill(self, pending: int) -> None:
+        while self._there < pending:
+            fresh = self._next(min(pending - self._there, 100_000))
+            self._store.schedule(fresh)
+            self.alive.add(fresh)
+
+    def measure(self, count: int, rounds: int) -> dict[str, list[float]]:
+        """Timers a CPU second by operation, a figure for each round."""
+        rates: dict[str, list[float]] = {}
+
+        def timed(what: str, act: Callable[[Any], Any], given: Any) -> Any:
+            began = self._spent()
+            found = act(given)
+            spent = max(self._spent() - began, self._step)
+            rates.setdefault(what, []).append(len(given if found is None else found) / spent)
+            return found
+
+        for _ in range(rounds):
+            fresh = self._next(count)
+            timed("new", self._store.schedule, fresh)
+            self.alive.add(fresh)
+            some = self.alive.sample(self._dice, count)
+            timed("moved", self._store.move, some)
+            timed("cancelled", self._store.cancel, some[: count // 2])
+            self.alive.remove(some[: count // 2])
+            fired = timed("fired", self._store.fire, min(count, len(self.alive)))
+            self.alive.remove(map(self._place_of, fired))
+        return rates
+
+    def _next(self, count: int) -> range:
+        self._there += count
+        return range(self._there - count, self._there)
+
+
+def main(who: str, folder: Path, pendings: Sequence[int], count: int, rounds: int) -> None:
     queue = QUEUES[who](folder)
-    there = 0
-    alive = Alive()
-    dice = random.Random(1)
-    rates: dict[str, float] = {}
-
-    def of(what: str, places: Sequence[int], act: Callable[[Sequence[int]], object]) -> None:
-        began = used(queue.server)
-        act(places)
-        rates[what] = len(places) / max(used(queue.server) - began, 0.01)
-
+    run = Run(
+        queue, lambda: used(queue.server), lambda name: int(name.removeprefix("order-")), step=1 / _TICKS
+    )
     try:
         for pending in pendings:
-            while there < pending:
-                more = min(pending - there, 100_000)
-                queue.schedule(range(there, there + more))
-                alive.add(range(there, there + more))
-                there += more
-            fresh = range(there, there + count)
-            of("new", fresh, queue.schedule)
-            alive.add(fresh)
-            there += count
-            some = alive.sample(dice, count)
-            of("moved", some, queue.move)
-            of("cancelled", some[: count // 2], queue.cancel)
-            alive.remove(some[: count // 2])
-            began = used(queue.server)
-            fired = queue.fire(min(count, len(alive)))
-            rates["fired"] = len(fired) / max(used(queue.server) - began, 0.01)
-            alive.remove(int(name.removeprefix("order-")) for name in fired)
-            row = {"who": who, "pending": pending, "rates": dict(rates), "memory": memory(queue.server)}
-            print(json.dumps(row | {"disk": queue.disk() / len(alive) if pending else 0.0}), flush=True)  # noqa: T201
+            run.fill(pending)
+            row = {"who": who, "pending": pending, "rates": run.measure(count, rounds)}
+            row["memory"] = memory(queue.server)
+            row["disk"] = queue.disk() / len(run.alive) if len(run.alive) > count else 0.0
+            print(json.dumps(row), flush=True)  # noqa: T201
     finally:
         queue.close()
 
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1], Path(sys.argv[2]), [int(n) for n in sys.argv[3].split(",")], int(sys.argv[4]))
+        asked = [int(number) for number in sys.argv[3].split(",")]
+        main(sys.argv[1], Path(sys.argv[2]), asked, int(sys.argv[4]), int(sys.argv[5]))
     except (LookupError, ImportError, OSError) as error:
         sys.exit(str(error))
