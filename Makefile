@@ -45,8 +45,8 @@ SEEDS ?= 300
 sim: $(READY) ## Simulate whole days with faults and crashes, by seed (SEEDS=2000; ARGS="--seed 117" tells one)
 	$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) $(ARGS)
 
-SIZE ?= medium
-bench: $(READY) ## Measure everything beside its peers, into docs/performance.md (SIZE=small, full; ARGS="--only order_join")
+SIZE ?= full
+bench: $(READY) ## Measure everything beside its peers, into docs/performance.md (SIZE=small; ARGS="--only order_join")
 	$(BIN)/python -m tests.benchmarks --size $(SIZE) $(ARGS)
 
 check: $(READY) ## What CI checks besides the tests: formatting, lint, types, import contracts, schemas

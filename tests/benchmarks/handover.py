@@ -48,7 +48,7 @@ from streams.stages.slots import (
 from streams.state.rocks import RocksStore, SharedMemory
 from tests.benchmarks import ending
 from tests.benchmarks.builds import peer_python
-from tests.benchmarks.measure import Table, machine, number, save, say
+from tests.benchmarks.measure import Spread, Table, machine, save, say
 from tests.benchmarks.peers.handover import CHANNEL, COMPANY, CROWD, Played, Timer, far_timers, play
 from tests.benchmarks.timers import DAY, STORES, Chosen, place, row_of
 from tests.support.shop import reminder
@@ -148,9 +148,10 @@ def _fill(folder: Path, marks: range, count: int) -> None:
 
 
 def measure(
-    pending: int, steady: int, burst: int, who: Sequence[str], peers_up_to: int, base: Path | None
+    pending: int, scenes: Sequence[int], who: Sequence[str], peers_up_to: int, base: Path | None
 ) -> Iterator[Table]:
-    """Gives the table after each of them. ``peers_up_to``: pending timers of peers."""
+    """Gives the table after each of them. ``scenes``: timers of the steady scene and of each burst, runs.
+    ``peers_up_to``: pending timers of peers."""
     played: list[Played] = []
     missing: list[str] = []
     for one in who:
@@ -160,12 +161,12 @@ def measure(
             if one in PEERS:
                 try:
                     command = [str(peer_python()), "-m", "tests.benchmarks.peers.handover_peer", one]
-                    played += apart([*command, str(folder)], there, steady, burst)
+                    played += apart([*command, str(folder)], there, *scenes)
                 except LookupError as error:
                     missing.append(f"{one} was left out: {error}")
             else:
                 command = [sys.executable, "-m", "tests.benchmarks.handover", "--folder", str(folder)]
-                played += apart([*command, "--numbers"], there, steady, burst)
+                played += apart([*command, "--numbers"], there, *scenes)
         if played:
             yield table(played, missing)
 
@@ -197,14 +198,17 @@ def table(played: Sequence[Played], missing: Sequence[str]) -> Table:
             "load",
         ),
     )
+    runs: dict[tuple[str, int, str], list[Sequence[float]]] = {}
     for one in played:
-        count, middle, last, most = one.late[CROWD]
-        beside = [number(one.late[line][3]) for line in (COMPANY, CHANNEL)]
-        cells = (f"{count:,.0f}", number(middle), number(last), number(most), *beside, number(one.load))
-        made.rows.append((one.who, f"{one.pending:,}", one.scene, *cells))
-        made.values[f"{one.who} {one.scene} p99"] = last
-        made.values[f"{one.who} {one.scene} beside"] = max(one.late[line][3] for line in (COMPANY, CHANNEL))
+        beside = [one.late[line][3] for line in (COMPANY, CHANNEL)]
+        runs.setdefault((one.who, one.pending, one.scene), []).append((*one.late[CROWD], *beside, one.load))
+    for (who, pending, scene), found in runs.items():
+        columns = [Spread.of(column) for column in zip(*found, strict=True)]
+        made.rows.append((who, f"{pending:,}", scene, *map(str, columns)))
+        made.values[f"{who} {scene} p99"] = columns[2].middle
+        made.values[f"{who} {scene} beside"] = max(column.middle for column in columns[4:6])
     made.notes = [
+        f"{max(map(len, runs.values()))} times: median (least-greatest)",
         "a thousand new timers and a thousand moves a second, in the same process, all the while",
         "every timer was handed over once, and none before its moment",
         *missing,
@@ -223,11 +227,12 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--peers-up-to", type=int, default=10_000_000, help="pending timers of peers")
     parser.add_argument("--steady", type=int, default=30_000, help="due within 15 seconds")
     parser.add_argument("--burst", type=int, default=100_000)
+    parser.add_argument("--runs", type=int, default=3, help="rounds of the scenes, on one filled store")
     parser.add_argument("--who", default=",".join(everyone), help="of " + ", ".join(everyone))
     parser.add_argument("--base", type=Path, help="where the databases lie (default: the temporary folder)")
     parser.add_argument("--out", type=Path, default=Path("bench-out"))
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--numbers", type=int, nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--numbers", type=int, nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args(given)
     if options.folder is not None:
         fill(options.folder, options.numbers[0])
@@ -241,8 +246,8 @@ def main(given: Sequence[str] | None = None) -> None:
     who = options.who.split(",")
     if unknown := set(who) - set(everyone):
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(everyone)}")
-    numbers = (options.pending, options.steady, options.burst)
-    for made in measure(*numbers, who, options.peers_up_to, options.base):
+    scenes = (options.steady, options.burst, options.runs)
+    for made in measure(options.pending, scenes, who, options.peers_up_to, options.base):
         save(options.out, [made], machine())
 
 

@@ -128,6 +128,12 @@ class Plan:
     """The measured changes come while the system is at work, as the warm-up did: nothing is held back, or
     started anew."""
 
+    def __post_init__(self) -> None:
+        if self.workers > 1 and not self.steady:
+            raise ValueError(
+                "when the last of several workers is at work, the first may be done: steady=True"
+            )
+
     def warm_up_of(self, key: str, changes: int) -> int:
         if key in _SLOW:
             return min(self.warm_up, changes)

@@ -22,26 +22,54 @@ from typing import Any
 from confluent_kafka import Consumer, TopicPartition
 
 from streams.kafka.offsets import SILENT
-from tests.benchmarks.measure import BenchError, Table, load_now, number, say
+from tests.benchmarks.measure import BenchError, Spread, Table, load_now, say
 from tests.benchmarks.systems import Carillon
-from tests.benchmarks.world import Rebuilt, World, now_ms, sent_at, until_sent
+from tests.benchmarks.world import World, now_ms, sent_at, until_sent
 
 GAP = 50
 """Milliseconds between two messages."""
 LEAD = 5_000
 """Until the first of them: they must have been armed."""
+REBUILT = "changelog records rebuilt per CPU second"
 LOST = 20
 """Messages that may have been on their way at a kill: a second's worth."""
 
 
-def measure(world: World, *, seconds: int = 60) -> Table:
+class Found:
+    """What the runs have found, by what it says; ``values``: with a name for ``carillon capacity``."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str], list[tuple[float, float]]] = {}
+
+    def add(self, what: str, value: float, unit: str = "") -> None:
+        self._rows.setdefault((what, unit), []).append((value, load_now()))
+
+    def took(self, what: str, milliseconds: float) -> None:
+        self.add(what, milliseconds / 1000, "s")
+
+    def table(self) -> Table:
+        made = Table("recovery", "Recovery", ("", "value", "load"))
+        for (what, unit), runs in self._rows.items():
+            value, load = Spread.of(one for one, _ in runs), Spread.of(busy for _, busy in runs)
+            made.rows.append((what, f"{value} {unit}".strip(), str(load)))
+            made.values[what] = value.middle
+        return made
+
+
+def measure(world: World, seconds: int, runs: int) -> Table:
     """``seconds`` of messages in each scene."""
-    made = Table("recovery", "Recovery", ("", "value", "load"))
-    if world.rebuilt is not None and world.rebuilt.pending:
-        _rebuilt(made, "an empty disk, and a changelog with what is pending alone", world.rebuilt)
-    _restart(world, made, seconds)
-    _takeover(world, made, seconds)
-    _disk_lost(world, made)
+    found, second = Found(), world.beside("second")
+    for turn in range(runs):
+        say(f"recovery, round {turn + 1} of {runs}")
+        _restart(world, found, seconds)
+        try:
+            _takeover(world, second, found, seconds)
+        finally:
+            second.end()
+        _until_owned(world, world.worker, world.place.partitions)
+        _disk_lost(world, found)
+    made = found.table()
+    made.notes = [f"{runs} times: median (least-greatest); starts are those of the whole program"]
     return made
 
 
@@ -57,7 +85,7 @@ def _until(moment: float) -> None:
     time.sleep(max(0.0, (moment - now_ms()) / 1000))
 
 
-def _restart(world: World, made: Table, seconds: int) -> None:
+def _restart(world: World, found: Found, seconds: int) -> None:
     say("recovery: kill -9, and the same static member again")
     mark, dues = world.mark(), _stream(world, seconds)
     _until(min(dues.values()) + 2_000)
@@ -67,47 +95,43 @@ def _restart(world: World, made: Table, seconds: int) -> None:
     ready = now_ms()
     until_sent(max(dues.values()), world.worker)
     sent = sent_at(world.log(mark), dues, LOST)
-    _seconds(made, "kill -9 to at work again, the same static member", ready - killed)
-    _seconds(made, "kill -9 to the first message", _first(sent.values(), killed))
+    found.took("kill -9 to at work again, the same static member", ready - killed)
+    found.took("kill -9 to the first message", _first(sent.values(), killed))
 
 
-def _takeover(world: World, made: Table, seconds: int) -> None:
-    first, second = world.worker, world.beside("second")
-    try:
-        _join(world, second)
-        say("recovery: kill -9 of one of two, for good")
-        mark, dues = world.mark(), _stream(world, seconds)
-        theirs = _partitions(second)
-        _until(min(dues.values()) + 2_000)
-        second.kill()
-        killed = now_ms()
-        _until_owned(world, first, world.place.partitions)
-        until_sent(max(dues.values()), first)
-        sent = sent_at(world.log(mark), dues, LOST)
-        moved = [at for n, at in sent.items() if world.partition(n) in theirs]
-        stayed = {n: at for n, at in sent.items() if world.partition(n) not in theirs}
-        name = "kill -9 of one of two to the first message of its partitions, from the other's warm disk"
-        _seconds(made, name, _first(moved, killed))
-        _seconds(made, "and the longest wait in the other's own partitions", _latest(stayed, dues))
-        say("recovery: a worker with an empty disk joins")
-        shutil.rmtree(second.place.folder / "data")
-        mark, dues = world.mark(), _stream(world, seconds)
-        _until(min(dues.values()))
-        joined = time.monotonic()
-        _join(world, second)
-        joined = time.monotonic() - joined
-        theirs = _partitions(second)
-        until_sent(max(dues.values()), first, second)
-        sent = sent_at(world.log(mark), dues)
-        name = f"a worker with an empty disk joins: at work with {len(theirs)} of the partitions"
-        _seconds(made, name, joined * 1000)
-        went = {n: at for n, at in sent.items() if world.partition(n) in theirs}
-        stayed = {n: at for n, at in sent.items() if n not in went}
-        _seconds(made, "the longest wait in the partitions that it rebuilt", _latest(went, dues))
-        _seconds(made, "and in the others", _latest(stayed, dues))
-    finally:
-        second.end()
+def _takeover(world: World, second: Carillon, found: Found, seconds: int) -> None:
+    first = world.worker
+    _join(world, second)
+    say("recovery: kill -9 of one of two, for good")
+    mark, dues = world.mark(), _stream(world, seconds)
+    theirs = _partitions(second)
+    _until(min(dues.values()) + 2_000)
+    second.kill()
+    killed = now_ms()
     _until_owned(world, first, world.place.partitions)
+    until_sent(max(dues.values()), first)
+    sent = sent_at(world.log(mark), dues, LOST)
+    moved = [at for n, at in sent.items() if world.partition(n) in theirs]
+    stayed = {n: at for n, at in sent.items() if world.partition(n) not in theirs}
+    name = "kill -9 of one of two to the first message of its partitions, from the other's warm disk"
+    found.took(name, _first(moved, killed))
+    found.took("and the longest wait in the other's own partitions", _latest(stayed, dues))
+    say("recovery: a worker with an empty disk joins")
+    shutil.rmtree(second.place.folder / "data")
+    mark, dues = world.mark(), _stream(world, seconds)
+    _until(min(dues.values()))
+    joined = time.monotonic()
+    _join(world, second)
+    joined = time.monotonic() - joined
+    theirs = _partitions(second)
+    until_sent(max(dues.values()), first, second)
+    sent = sent_at(world.log(mark), dues)
+    name = "a worker with an empty disk joins: at work with half of the partitions"
+    found.took(name, joined * 1000)
+    went = {n: at for n, at in sent.items() if world.partition(n) in theirs}
+    stayed = {n: at for n, at in sent.items() if n not in went}
+    found.took("the longest wait in the partitions that it rebuilt", _latest(went, dues))
+    found.took("and in the others", _latest(stayed, dues))
 
 
 def _join(world: World, second: Carillon) -> None:
@@ -132,44 +156,29 @@ def _partitions(worker: Carillon) -> set[int]:
     return {int(text) for text in read.get(f"{worker.place.prefix}timers", {})}
 
 
-def _disk_lost(world: World, made: Table) -> None:
+def _disk_lost(world: World, found: Found) -> None:
     say("recovery: the disk is lost")
     worker = world.worker
     there = int(worker.status()["pending"])
     worker.end()
     shutil.rmtree(world.place.folder / "data")
     ends = worker.ends("timers-changelog")
+    records = sum(ends.values())
     began = time.monotonic()
     worker.go()
     seconds, used = time.monotonic() - began, worker.cpu()
     if int(worker.status()["pending"]) != there:
         raise BenchError(f"{worker.status()['pending']} timers after the rebuild, not {there}")
-    done = Rebuilt(there, sum(ends.values()), seconds, used)
-    records = done.records
     plain, plain_cpu = consumed(world.place.bootstrap, world.place.prefix + "timers-changelog", ends)
-    made.values |= {
-        "rebuild": there / seconds,
-        "rebuild cpu": records / used,
-        "consume cpu": records / plain_cpu,
-    }
-    _rebuilt(made, "the disk is lost after all of the above", done)
-    made.rows += [
-        ("librdkafka reading the same, per CPU second", number(records / plain_cpu), ""),
-        ("and by the clock", f"{number(records / plain)}/s", ""),
-    ]
-
-
-def _rebuilt(made: Table, what: str, done: Rebuilt) -> None:
-    """Start-up included."""
-    paces = [done.records / done.cpu, done.records / done.seconds]
-    paces += [done.pending / done.cpu, done.pending / done.seconds]
-    of_records, by_clock, timers, timers_by_clock = map(number, paces)
-    made.rows += [
-        (f"{what}: at work", f"{done.seconds:.1f} s, {number(done.cpu)} CPU s", number(load_now())),
-        ("changelog records, timers pending", f"{done.records:,}, {done.pending:,}", ""),
-        ("records per CPU second, and by the clock", f"{of_records}, {by_clock}", ""),
-        ("timers per CPU second, and by the clock", f"{timers}, {timers_by_clock}", ""),
-    ]
+    found.add("the disk is lost: at work", seconds, "s")
+    found.add("CPU of it", used, "CPU s")
+    found.add("timers pending", there)
+    found.add("changelog records", records)
+    found.add("timers rebuilt a second, by the clock", there / seconds)
+    found.add(REBUILT, records / used)
+    found.add("changelog records by the clock", records / seconds, "a second")
+    found.add("librdkafka reading the same: records per CPU second", records / plain_cpu)
+    found.add("and by the clock", records / plain, "a second")
 
 
 def consumed(bootstrap: str, topic: str, ends: dict[int, int]) -> tuple[float, float]:
@@ -197,8 +206,3 @@ def _first(sent: Iterable[int], killed: int) -> int:
 
 def _latest(sent: Mapping[int, int], dues: Mapping[int, int]) -> int:
     return max(at - dues[n] for n, at in sent.items())
-
-
-def _seconds(made: Table, name: str, milliseconds: float) -> None:
-    made.rows.append((name, f"{milliseconds / 1000:.1f} s", number(load_now())))
-    made.values[name] = milliseconds / 1000

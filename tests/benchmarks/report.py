@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks import recovery
 from tests.benchmarks.measure import Table
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
@@ -58,7 +59,7 @@ def capacity(values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         "arm": _hundred_thousand(timers.get("armed")),
         "send": _hundred_thousand(timers.get("sent")),
         "provider_call": values.get("senders", {}).get("SMS ours", 0.0) / 10,
-        "rebuild": values.get("recovery", {}).get("rebuild cpu"),
+        "rebuild": values.get("recovery", {}).get(recovery.REBUILT),
         "timer_disk": timers.get("disk"),
         "memory_disk": join.get("memory disk"),
         "entity_disk": join.get("entity disk"),

@@ -52,6 +52,7 @@ from tests.benchmarks.measure import (
     save,
     say,
 )
+from tests.benchmarks.peers.handover import summary
 from tests.benchmarks.world import World, now_ms, sent_at, until_sent
 
 OTHER = 7
@@ -117,7 +118,11 @@ def rates(world: World, count: int, runs: int) -> Table:
 # --- lateness
 
 
-def lateness(world: World, burst: int) -> Table:
+WINDOWS = {"steady mixed load": int(_STEADY * 1000), "spread over one second": 1_000, "in one instant": 1}
+"""Milliseconds over which the moments of each scene are spread."""
+
+
+def lateness(world: World, burst: int, runs: int) -> Table:
     made = Table(
         "lateness",
         "Lateness of messages, through the whole worker",
@@ -134,45 +139,53 @@ def lateness(world: World, burst: int) -> Table:
     )
     there = int(world.worker.status()["pending"])
     dice = random.Random(1)
-    for what in ("steady mixed load", "spread over one second", "in one instant"):
-        say(f"lateness: {what}")
-        steady = what.startswith("steady")
-        count = min(burst, 2_000) if steady else burst
-        mine = [n for n in world.fresh(count) if not _is_other(world, n)]
-        beside = [n for n in world.fresh(2_000) if _is_other(world, n)]
-        mails = [n for n in world.fresh(220) if not _is_other(world, n)]
-        # Time enough to have them all armed before the first is due.
-        begin = now_ms() + 10_000 + int(2 * world.arming * count)
-        window = {"steady mixed load": int(_STEADY * 1000), "spread over one second": 1_000}.get(what, 1)
-        # Those beside it come throughout the burst and the ten seconds after it.
-        dues = {n: begin + dice.randrange(window) for n in mine}
-        dues |= {n: begin + dice.randrange(window + 10_000) for n in (*beside, *mails)}
-        rules = dict.fromkeys(mails, "mail")
-        mark = world.mark()
-        world.send(world.commands.remind(n, due, rules.get(n, "rem")) for n, due in sorted(dues.items()))
-        if steady:
-            _mixed(world, begin + window)
-            there = int(world.worker.status()["pending"])
-        else:
-            time.sleep(max(0.0, (begin - now_ms()) / 1000))
-        until_sent(max(dues.values()), world.worker)
-        late: dict[str, list[float]] = {"crowd": [], "company": [], "channel": []}
-        for name, at in sent_at(world.log(mark), dues).items():
-            line = "channel" if name in rules else "company" if _is_other(world, name) else "crowd"
-            late[line].append(at - dues[name])
-        found = sorted(late["crowd"])
-        middle, last = found[len(found) // 2], found[int(len(found) * 0.99)]
-        asides = [max(late[line]) for line in ("company", "channel")]
-        cells = (number(middle), number(last), number(found[-1]), *map(number, asides))
-        made.rows.append((what, f"{len(found):,}", *cells, number(load_now())))
-        made.values |= {f"{what} p50": middle, f"{what} p99": last, f"{what} most": found[-1]}
-        made.values |= {f"{what} beside": max(asides)}
+    found: dict[str, list[Sequence[float]]] = {what: [] for what in WINDOWS}
+    for turn in range(runs):
+        for what in WINDOWS:
+            say(f"lateness, round {turn + 1} of {runs}: {what}")
+            found[what].append((*_scene(world, what, burst, dice), load_now()))
+    for what, scenes in found.items():
+        columns = [Spread.of(column) for column in zip(*scenes, strict=True)]
+        made.rows.append((what, *map(str, columns)))
+        _, middle, last, most, *beside = (column.middle for column in columns[:-1])
+        made.values |= {f"{what} p50": middle, f"{what} p99": last, f"{what} most": most}
+        made.values |= {f"{what} beside": max(beside)}
     made.notes = [
         f"{there:,} timers pending; from the moment to the time that the outcome bears",
+        f"{runs} times: median (least-greatest)",
         "one company of ten has messages of its own all the while, and the others have e-mails: the last "
         "columns are the latest of those",
     ]
     return made
+
+
+def _scene(world: World, what: str, burst: int, dice: random.Random) -> list[float]:
+    """How many messages; of their lateness in milliseconds p50, p99 and the most; the most of another
+    company's, and of another channel's."""
+    window, steady = WINDOWS[what], what.startswith("steady")
+    count = min(burst, 2_000) if steady else burst
+    mine = [n for n in world.fresh(count) if not _is_other(world, n)]
+    beside = [n for n in world.fresh(2_000) if _is_other(world, n)]
+    mails = [n for n in world.fresh(220) if not _is_other(world, n)]
+    # Time enough to have them all armed before the first is due.
+    begin = now_ms() + 10_000 + int(2 * world.arming * count)
+    # Those beside it come throughout the burst and the ten seconds after it.
+    dues = {n: begin + dice.randrange(window) for n in mine}
+    dues |= {n: begin + dice.randrange(window + 10_000) for n in (*beside, *mails)}
+    rules = dict.fromkeys(mails, "mail")
+    mark = world.mark()
+    world.send(world.commands.remind(n, due, rules.get(n, "rem")) for n, due in sorted(dues.items()))
+    if steady:
+        _mixed(world, begin + window)
+    else:
+        time.sleep(max(0.0, (begin - now_ms()) / 1000))
+    until_sent(max(dues.values()), world.worker)
+    late: dict[str, list[float]] = {"crowd": [], "company": [], "channel": []}
+    for name, at in sent_at(world.log(mark), dues).items():
+        line = "channel" if name in rules else "company" if _is_other(world, name) else "crowd"
+        late[line].append(at - dues[name])
+    crowd = summary(late["crowd"])
+    return [*crowd, max(late["company"]), max(late["channel"])]
 
 
 def _is_other(world: World, order: int) -> bool:
@@ -192,7 +205,7 @@ def _mixed(world: World, until: int) -> None:
 # --- end to end
 
 
-def end_to_end(world: World, backlog: int, seconds: float) -> Table:
+def end_to_end(world: World, backlog: int, seconds: float, runs: int) -> Table:
     """Immediate messages: from the change of an order to the call of the provider. ``backlog``: changes of
     the backlog."""
     made = Table(
@@ -202,28 +215,34 @@ def end_to_end(world: World, backlog: int, seconds: float) -> Table:
     )
     there = int(world.worker.status()["pending"])
     stream = Stream(world, there)
+    found: dict[str, list[Sequence[float]]] = {}
 
-    def row(what: str, rate: float, late: Sequence[int] = ()) -> None:
-        cells = ("", "", "")
+    def row(what: str, rate: float, late: Sequence[float] = ()) -> None:
+        found.setdefault(what, []).append(
+            (rate, *summary(late)[1:], load_now()) if late else (rate, load_now())
+        )
+
+    for turn in range(runs):
+        turned = f"end to end, round {turn + 1} of {runs}:"
+        say(f"{turned} one at a time")
+        row("one at a time", _ALONE, stream.late(_ALONE, seconds))
+        say(f"{turned} a backlog of {backlog:,}")
+        pace = stream.backlog(backlog)
+        row("a backlog, as fast as it goes", pace)
+        say(f"{turned} more than it takes, {2 * pace:,.0f} a second")
+        capacity = stream.saturated(2 * pace, seconds)
+        row("more than it takes, one by one: the capacity", capacity)
+        say(f"{turned} {capacity / 2:,.0f} changes a second for {seconds:.0f} s")
+        row("half of that", capacity / 2, stream.late(capacity / 2, seconds))
+    for what, values in found.items():
+        rate, *late, load = (Spread.of(column) for column in zip(*values, strict=True))
+        made.rows.append((what, str(rate), *(map(str, late) if late else ("", "", "")), str(load)))
+        made.values[what] = rate.middle
         if late:
-            middle, last = late[len(late) // 2], late[int(len(late) * 0.99)]
-            cells = (number(middle), number(last), number(late[-1]))
-            made.values |= {"p50": middle, "p99": last}
-        made.rows.append((what, number(rate), *cells, number(load_now())))
-        made.values[what] = rate
-
-    say("end to end: one at a time")
-    row("one at a time", _ALONE, stream.late(_ALONE, seconds))
-    say(f"end to end: a backlog of {backlog:,}")
-    pace = stream.backlog(backlog)
-    row("a backlog, as fast as it goes", pace)
-    say(f"end to end: more than it takes, {2 * pace:,.0f} a second")
-    capacity = stream.saturated(2 * pace, seconds)
-    row("more than it takes, one by one: the capacity", capacity)
-    say(f"end to end: {capacity / 2:,.0f} changes a second for {seconds:.0f} s")
-    row("half of that", capacity / 2, stream.late(capacity / 2, seconds))
+            made.values |= {"p50": late[0].middle, "p99": late[1].middle}
     made.notes = [
         f"{backlog:,} changes in the backlog, {seconds:.0f} s of each other load, {there:,} timers pending",
+        f"{runs} times: median (least-greatest)",
         "the capacity: changes are published one by one, twice as many a second as were taken out of the "
         "backlog; it is the messages that went in the second half of that time, a second",
     ]
@@ -305,9 +324,9 @@ def measure(given: argparse.Namespace) -> Iterator[Table]:
     """Gives each table as soon as it is there."""
     parts: dict[str, Callable[[World], Table]] = {
         "rates": lambda world: rates(world, given.count, given.runs),
-        "lateness": lambda world: lateness(world, given.burst),
-        "end-to-end": lambda world: end_to_end(world, given.count, _STEADY),
-        "recovery": lambda world: recovery.measure(world, seconds=given.seconds),
+        "lateness": lambda world: lateness(world, given.burst, given.runs),
+        "end-to-end": lambda world: end_to_end(world, given.count, _STEADY, given.runs),
+        "recovery": lambda world: recovery.measure(world, given.seconds, given.runs),
     }
     with LocalKafka() as kafka, tempfile.TemporaryDirectory(prefix="carillon-bench-") as folder:
         world = World(kafka.bootstrap, Path(folder), given.partitions, given.in_flight)
@@ -327,7 +346,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--pending", type=int, default=1_000_000, help="timers that are there all the while")
     parser.add_argument("--count", type=int, default=100_000, help="timers of each operation")
     parser.add_argument("--burst", type=int, default=100_000, help="messages in a burst")
-    parser.add_argument("--runs", type=int, default=3, help="rounds of the rates")
+    parser.add_argument("--runs", type=int, default=3, help="rounds of each part")
     parser.add_argument("--seconds", type=int, default=60, help="of messages in each scene of the recovery")
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--in-flight", type=int, default=1_000, help="the worker's sms_in_flight")

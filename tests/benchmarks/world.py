@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +27,6 @@ SLOWEST_REBUILD = 5_000
 """Timers a second."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rebuilt:
-    """Of a worker with an empty disk: seconds from its start until it was at work, and CPU seconds."""
-
-    pending: int
-    records: int
-    seconds: float
-    cpu: float
-
-
 class World:
     """Ten companies with a rule for messages at once and one for reminders on each channel."""
 
@@ -55,8 +45,6 @@ class World:
         self.commands = Commands(self.load)
         self.next = 0
         """Number of the next order."""
-        self.rebuilt: Rebuilt | None = None
-        """What the start cost."""
         self.arming = 1.0
         """Milliseconds that a timer took to be armed, by the clock."""
 
@@ -75,14 +63,7 @@ class World:
             self.commands, self.next = Commands(self.load, pending), pending
             self.worker.patience += pending / SLOWEST_REBUILD
         say("the worker reads its customers and its changelog")
-        began = time.monotonic()
         self.worker.go()
-        self.rebuilt = Rebuilt(
-            pending,
-            sum(self.worker.ends("timers-changelog").values()),
-            time.monotonic() - began,
-            self.worker.cpu(),
-        )
         self.settled(pending)
 
     def send(self, commands: Iterable[Timer]) -> None:

@@ -164,17 +164,18 @@ class Play:
         return count
 
 
-def summary(found: list[float]) -> list[float]:
+def summary(found: Sequence[float]) -> list[float]:
+    """How many, p50, p99, most."""
     ordered = sorted(found)
     return [len(ordered), ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)], ordered[-1]]
 
 
 def play(
-    who: str, store: Store, pending: int, steady: int, burst: int, *, filled: bool = False
+    who: str, store: Store, pending: int, steady: int, burst: int, runs: int, *, filled: bool = False
 ) -> Iterator[str]:
-    """One JSON line for each scene. ``filled``: what is pending is there already."""
+    """One JSON line for each scene of each run. ``filled``: what is pending is there already."""
     if not filled:
         fill(store, pending)
     stage = Play(who, store, pending)
-    for scene in scenes(steady, burst):
+    for scene in scenes(steady, burst) * runs:
         yield json.dumps(asdict(stage.scene(scene)))
