@@ -129,7 +129,7 @@ class ChangelogReader:
             "enable.partition.eof": True,
             "fetch.wait.max.ms": 10,  # a partition that is added has to wait for the fetch under way
             "fetch.queue.backoff.ms": 5,  # default 1 s: how long fetching pauses after the queue was full
-            "queued.max.messages.kbytes": 16 * 1024,  # default 64 MB
+            "queued.max.messages.kbytes": 4 * 1024,  # default 64 MB, of each partition
             "reconnect.backoff.max.ms": 1_000,
         }
         self._idle = idle

@@ -18,7 +18,7 @@ from streams.domain.reasons import Reason
 from streams.stages.arming import Entities, retime
 from streams.stages.ports import KeyValue, prefix_end
 from streams.stages.round import DeliveryRound
-from streams.stages.slots import IN_FLIGHT, name_of
+from streams.stages.slots import IN_FLIGHT, Slot, name_of, prefix_of
 
 ROWS = 500
 """Slots looked at in one round of a sweep: some milliseconds, so that what is due is not kept waiting."""
@@ -109,8 +109,13 @@ class Sweeper:
         rows = self._store.scan("slots", self._cursor, prefix_end(prefix), limit)
         keys = [key for key, _ in rows if ALL in under or name_of(key).rule_id in under]
         round_.table.load(keys)
-        for key in keys:
-            self._look(key, round_, entities)
+        slots = ((key, round_.table.get(key)) for key in keys)
+        waiting = [
+            (key, slot) for key, slot in slots if slot and slot.row and slot.row.state not in IN_FLIGHT
+        ]
+        entities.load([prefix_of(key) for key, _ in waiting])
+        for key, slot in waiting:
+            self._look(key, slot, round_, entities)
         if len(rows) == limit:
             self._cursor = rows[-1][0] + b"\0"
             return limit
@@ -132,14 +137,12 @@ class Sweeper:
         round_.changelog.append((key, now))
         round_.writes.append(("meta", key, now))
 
-    def _look(self, key: bytes, round_: DeliveryRound, entities: Entities) -> None:
-        found = round_.table.get(key)
-        if found is None or found.row is None or found.row.state in IN_FLIGHT:
-            return
-        name = name_of(key)
+    def _look(self, key: bytes, found: Slot, round_: DeliveryRound, entities: Entities) -> None:
+        name, row = name_of(key), found.row
+        assert row is not None  # only what waits is looked at
         rule = self._catalog.rule(name.company, name.rule_id)
         if rule is None:
-            if found.row.target >= 0:
+            if row.target >= 0:
                 round_.end(key, round_.table.change(key), DeliveryState.CANCELLED, Reason.RULE_DELETED)
             return
         changed = found.head.rule_version < rule.version

@@ -26,6 +26,7 @@ from streams.stages.delivery import DeliveryStage
 from streams.stages.fencing import EPOCH_HEADER, claim_record, header_of
 from streams.stages.firing import Options
 from streams.stages.slots import ENTITY_TAG, FAMILIES, SLOT_TAG, EntityFacts, Slot, SlotName, slot_key
+from streams.stages.sweeping import APPLIED, digest
 from streams.state.memory import MemoryStore
 from tests.benchmarks.commands import DAY, Commands, reminders
 from tests.benchmarks.load import Load
@@ -53,6 +54,11 @@ class Changelog:
         said = self.by_the_stage(Commands(load).remind(0, now + DAY), now)
         (self._slot,) = (_decode_slot(value) for key, value in said if key.startswith(SLOT_TAG))
 
+    def applied(self) -> list[tuple[bytes, bytes]]:
+        """What says that all rules have been applied to what is pending."""
+        found = ((company.id, digest(self._catalog, company.id)) for company in self._catalog.companies())
+        return [(APPLIED + name.encode(), seen) for name, seen in found if seen is not None]
+
     def by_the_stage(self, timer: Timer, now: int) -> list[tuple[bytes, bytes]]:
         """Slowly, and what lasts of it: no offsets, no log records on their way."""
         stage = DeliveryStage(MemoryStore(FAMILIES), self._catalog, Options(), lambda *_: None)
@@ -79,10 +85,10 @@ class Changelog:
 def fill(bootstrap: str, topic: str, partitions: int, load: Load, count: int) -> None:
     """Reminders of the orders 0 to ``count``, due within the tenth to the eleventh day from now. The topic is
     empty before."""
-    producer = _producer(bootstrap)
+    producer, applied = _producer(bootstrap), Changelog(load).applied()
     for number in range(partitions):
-        key, value = claim_record(_EPOCH, 0, "bench")
-        producer.produce(topic, value, key, partition=number, headers=_HEADERS)
+        for key, value in (claim_record(_EPOCH, 0, "bench"), *applied):
+            producer.produce(topic, value, key, partition=number, headers=_HEADERS)
     if producer.flush(60):
         raise RuntimeError(f"{topic} takes nothing")
     cuts = [count * number // _PROCESSES for number in range(_PROCESSES + 1)]
