@@ -28,31 +28,31 @@ _PER = 100_000
 class Measured:
     """What one core of the machine in docs/performance.md took. CPU seconds for 100,000, and bytes."""
 
-    change: float = 4.27
+    change: float = 2.56
     """A change of an entity: matched, state kept, commands written (``carillon-entities``, JSON)."""
-    arm: float = 13.1
+    arm: float = 15.3
     """A timer armed anew, or moved (``worker_timers``, armed)."""
-    send: float = 44.5
+    send: float = 38.0
     """A message armed and sent: looked at, rendered, intent, outcome (``worker_timers``, sent)."""
     provider_call: float = 49.0
     """What the SMS provider's HTTP client takes besides (``senders_bench``)."""
-    rebuild: float = 60_100
+    rebuild: float = 55_400
     """Changelog records a second when a store is rebuilt (``recovery``)."""
     base_memory: float = 140e6
     """Bytes that a worker takes with nothing to do."""
     timer_disk: float = 359
     """Bytes of a pending timer with its facts of 300 bytes (``timers``, ten million in the store; before any
-    was moved it is less: 232, ``worker_timers``)."""
-    memory_disk: float = 322
+    was moved it is less: 206, ``worker_timers``)."""
+    memory_disk: float = 280
     """Bytes of the memory of a message that went, which stays 35 days."""
-    entity_disk: float = 131
+    entity_disk: float = 129
     """Bytes of the newest state of an entity in the store, compressed."""
     change_wire: float = 280
     """Bytes of a change on the wire, compressed by its publisher. An estimate: the benchmark's changes
     resemble one another more than a business's do, and take 61."""
     state_wire: float = 200
     """Bytes written to the state's changelog for a change, compressed. An estimate likewise (70)."""
-    message_wire: float = 1_030
+    message_wire: float = 1_060
     """Bytes written for a message: timers, changelog of timers, delivery log, compressed."""
 
 

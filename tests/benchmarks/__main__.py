@@ -63,10 +63,10 @@ SIZES: Mapping[str, Mapping[str, Part]] = {
         "worker_senders": Part("worker_senders", "--messages 1000 --rounds 1", 2),
     },
     "full": {
-        "order_join": Part("order_join", "--own-warm-up 20000 --slow-changes 20000", 30),
+        "order_join": Part("order_join", "--own-warm-up 20000 --slow-changes 20000", 25),
         "timers": Part("timers", "--pending 0,1000000,5000000,10000000 --peers-up-to 1000000", 7),
         "handover": Part("handover", "--pending 10000000 --peers-up-to 1000000", 13),
-        "worker_timers": Part("worker_timers", "--pending 10000000 --count 50000 --seconds 30", 60),
+        "worker_timers": Part("worker_timers", "--pending 10000000 --count 50000 --seconds 30", 64),
         "growth": Part("growth", "--changes 30000 --rules 1000,100,100000 --companies 100,1,10000", 10),
         "senders": Part("senders_bench", "--messages 2000", 2),
         "worker_senders": Part("worker_senders", "--messages 2000", 4),

@@ -12,7 +12,7 @@ import pytest
 from console.capacity import Measured
 from deploy.local_kafka import LocalKafka
 from tests.benchmarks import __main__ as everything
-from tests.benchmarks import growth, recovery, report, timers, worker_timers
+from tests.benchmarks import end_to_end, growth, recovery, report, timers, worker_timers
 from tests.benchmarks.commands import DAY, Commands
 from tests.benchmarks.fill import Changelog
 from tests.benchmarks.load import Load
@@ -165,7 +165,7 @@ def test_timers_through_the_whole_worker(local_kafka: LocalKafka, tmp_path: Path
     try:
         world.set_up(pending=300)
         table = worker_timers.rates(world, count=100, runs=1)
-        through = worker_timers.end_to_end(world, backlog=100, seconds=2, runs=2)
+        through = end_to_end.end_to_end(world, backlog=100, seconds=2, runs=2)
         after = recovery.measure(world, seconds=6, runs=1)
     finally:
         world.worker.end()
