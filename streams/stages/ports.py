@@ -34,6 +34,10 @@ class KeyValue(Protocol):
     def flush(self) -> None:
         """Everything written so far survives a crash of the machine once this returns."""
 
+    def save(self) -> None:
+        """Begins what ``flush`` does, and returns at once. Where it fails nothing is lost but time: what was
+        written is in the changelog."""
+
     def close(self) -> None:
         """Releases files and locks; the store can't be used afterwards. Calling it twice is allowed."""
 

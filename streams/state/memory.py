@@ -72,6 +72,8 @@ class MemoryStore:
     def flush(self) -> None:
         self._open()
 
+    save = flush
+
     def close(self) -> None:
         self._families = None
 

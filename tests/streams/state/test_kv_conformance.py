@@ -112,6 +112,8 @@ class Conformance:
             store.delete_range("rows", b"", b"a")
         with pytest.raises(StoreClosed):
             store.flush()
+        with pytest.raises(StoreClosed):
+            store.save()
 
 
 class TestMemory(Conformance):
@@ -183,6 +185,10 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def flush(self) -> None:
         self.store.flush()
+
+    @rule()
+    def save(self) -> None:
+        self.store.save()
 
     @invariant()
     def everything_is_there(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,6 +31,45 @@ def test_rows_are_there_after_closing_and_opening(tmp_path: Path) -> None:
     assert again.get("rows", b"a") == b"1"
     assert again.get("position", b"p") == b"7"
     again.close()
+
+
+def test_what_was_saved_is_there_without_closing(tmp_path: Path) -> None:
+    """As after kill -9: another store opens a copy of what lies on the disk."""
+    store = RocksStore(tmp_path / "s", FAMILIES)
+    store.write([("rows", b"a", b"1"), ("position", b"p", b"7")])
+    assert _copied(tmp_path) == (None, None)
+    store.save()
+    until = time.monotonic() + 30
+    while (found := _copied(tmp_path)) == (None, None):
+        assert time.monotonic() < until, "nothing was saved"
+    assert found == (b"1", b"7")
+    store.close()
+
+
+def _copied(tmp_path: Path) -> tuple[bytes | None, bytes | None]:
+    """Nothing, too, when files came and went while they were copied."""
+    shutil.rmtree(tmp_path / "copy", ignore_errors=True)
+    try:
+        shutil.copytree(tmp_path / "s", tmp_path / "copy", ignore=shutil.ignore_patterns("LOCK"))
+        copy = RocksStore(tmp_path / "copy", FAMILIES)
+    except (shutil.Error, StoreDamaged):
+        return None, None
+    try:
+        return copy.get("rows", b"a"), copy.get("position", b"p")
+    finally:
+        copy.close()
+
+
+def test_what_can_not_be_saved_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = RocksStore(tmp_path / "s", FAMILIES)
+
+    def fails() -> None:
+        raise StoreUnavailable("no space left")
+
+    store.flush = fails  # type: ignore[method-assign]  # a disk that is full for a moment
+    store.save()
+    store.close()
+    assert "not saved: no space left" in caplog.text
 
 
 def test_a_family_can_be_added_and_one_that_is_left_out_goes(tmp_path: Path) -> None:
