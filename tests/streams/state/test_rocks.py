@@ -134,20 +134,22 @@ def test_a_store_goes_from_an_earlier_release_to_this_one_and_back(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("flush_every", "enough", "pause_ms"),
+    ("how", "every", "enough", "pause_ms"),
     [
-        pytest.param(0, 9000, 0.0, id="flushed by RocksDB"),
+        pytest.param("leave", 1, 9000, 0.0, id="flushed by RocksDB"),
         # Flushing after every second batch, the writer is in a flush nearly always; the pause moves the
         # kill to different places in it.
-        *(pytest.param(2, 100, 0.4 * n, id=f"flushed by hand {n}") for n in range(8)),
+        *(pytest.param("flush", 2, 100, 0.4 * n, id=f"flushed by hand {n}") for n in range(8)),
+        # Written on while it is saved, all the time.
+        *(pytest.param("save", 2, 9000, 0.4 * n, id=f"saved {n}") for n in range(4)),
     ],
 )
 def test_a_kill_in_mid_write_tears_no_batch(
-    tmp_path: Path, flush_every: int, enough: int, pause_ms: float
+    tmp_path: Path, how: str, every: int, enough: int, pause_ms: float
 ) -> None:
     path = tmp_path / "store"
     writer = subprocess.Popen(
-        [sys.executable, "-m", "tests.streams.state.writer_process", str(path), str(flush_every)],
+        [sys.executable, "-m", "tests.streams.state.writer_process", str(path), str(every), how],
         stdout=subprocess.PIPE,
         text=True,
     )
